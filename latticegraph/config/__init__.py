@@ -1,0 +1,25 @@
+"""Settings: one tree, read from YAML with dotted overrides, checked before anything runs."""
+
+from latticegraph.config.evaluation import EvaluationSettings
+from latticegraph.config.lattice import LatticeSettings
+from latticegraph.config.load import dump_config, load_config
+from latticegraph.config.losses import LossSettings
+from latticegraph.config.model import ModelSettings
+from latticegraph.config.root import Config, RunSettings
+from latticegraph.config.sources import DataSettings, TeacherSettings
+from latticegraph.config.training import PhaseSettings, TrainingSettings
+
+__all__ = [
+    "Config",
+    "DataSettings",
+    "EvaluationSettings",
+    "LatticeSettings",
+    "LossSettings",
+    "ModelSettings",
+    "PhaseSettings",
+    "RunSettings",
+    "TeacherSettings",
+    "TrainingSettings",
+    "dump_config",
+    "load_config",
+]

@@ -1,0 +1,19 @@
+"""Settings of the held-out evaluation and its baselines."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from latticegraph.config.section import Section
+
+
+class EvaluationSettings(Section):
+    """Baselines trained beside the cube, at the same bottleneck."""
+
+    batch_size: int = Field(256, ge=1, description="samples per forward pass")
+    mlp_hidden: int = Field(512, ge=1, description="hidden width of the MLP autoencoder")
+    baseline_epochs: int = Field(30, ge=1, description="training length of both autoencoders")
+    off_epochs: int = Field(
+        10, ge=1, description="training length of the same model retrained without lattice"
+    )
+    decoded_examples: int = Field(5, ge=0, description="held-out sentences shown in the report")

@@ -1,0 +1,59 @@
+"""The whole configuration tree of one run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from latticegraph.config.evaluation import EvaluationSettings
+from latticegraph.config.lattice import LatticeSettings
+from latticegraph.config.losses import LossSettings
+from latticegraph.config.model import ModelSettings
+from latticegraph.config.section import Section
+from latticegraph.config.sources import DataSettings, TeacherSettings
+from latticegraph.config.training import TrainingSettings
+
+
+class RunSettings(Section):
+    """Name, place and machine of a run."""
+
+    name: str | None = Field(
+        None, pattern=r"^[\w.-]+$", description="folder below output_dir; null: the file's name"
+    )
+    output_dir: str = Field("runs", description="folder of all runs")
+    seed: int = Field(0, ge=0, description="same seed, same CPU result, bit for bit")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: cuda where there is one, else cpu"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of torch; 0 leaves its own choice")
+
+
+class Config(Section):
+    """Everything a run needs, resolved and checked."""
+
+    run: RunSettings = RunSettings()
+    lattice: LatticeSettings = LatticeSettings()
+    model: ModelSettings = ModelSettings()
+    losses: LossSettings = LossSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    data: DataSettings = DataSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _volume(self) -> Config:
+        if self.lattice.surface != "volume":
+            return self
+        cells = self.lattice.dimensions[0] * self.lattice.dimensions[1] * self.lattice.dimensions[2]
+        if cells != self.teacher.dimension:
+            raise ValueError(
+                f"lattice.dimensions: expected {self.teacher.dimension} cells (teacher.dimension) "
+                f"for surface 'volume', got {cells}; change lattice.dimensions"
+            )
+        if self.model.surface_channels != 1:
+            raise ValueError(
+                "model.surface_channels: expected 1 for surface 'volume', got "
+                f"{self.model.surface_channels}; set it to 1"
+            )
+        return self

@@ -1,0 +1,82 @@
+"""Settings of the training loop."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from latticegraph.config.section import Section
+
+Part = Literal["all", "experts", "projections"]
+
+
+class PhaseSettings(Section):
+    """One stretch of training with its own length, rate and trained part."""
+
+    name: str = Field(description="shown in logs")
+    epochs: int = Field(0, ge=0, description="length in epochs; exactly one of epochs and updates")
+    updates: int = Field(0, ge=0, description="length in updates")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak of the schedule")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "cosine", description="decay over the phase"
+    )
+    warmup: float = Field(
+        0.0, ge=0, lt=1, description="share of the phase in which the rate rises from 0"
+    )
+    final_ratio: float = Field(
+        0.0, ge=0, le=1, description="rate at the end of the phase / learning_rate"
+    )
+    train: Part = Field(
+        "all", description="experts: projections frozen; projections: experts frozen"
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> PhaseSettings:
+        if (self.epochs > 0) == (self.updates > 0):
+            raise ValueError(
+                f"epochs: expected exactly one of epochs and updates above 0, got epochs="
+                f"{self.epochs}, updates={self.updates}; set one of them to 0"
+            )
+        return self
+
+
+class EarlyStoppingSettings(Section):
+    """When to stop before the last phase ends."""
+
+    patience: int = Field(
+        0, ge=0, description="validations without a better explained variance; 0 never stops"
+    )
+    min_delta: float = Field(0.0, ge=0, description="smallest gain counted as better")
+
+
+class TrainingSettings(Section):
+    """EmbeddingTrainer: phases, optimiser, checkpoints and logs."""
+
+    batch_size: int = Field(64, ge=2, description="samples per forward pass")
+    accumulate: int = Field(1, ge=1, description="forward passes per update")
+    phases: tuple[PhaseSettings, ...] = Field(
+        (
+            PhaseSettings(name="warm-up", updates=100, warmup=0.9, schedule="constant"),
+            PhaseSettings(name="main", updates=2400),
+        ),
+        min_length=1,
+        description="run one after the other",
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW; not on biases and vectors")
+    expert_lr_scale: float = Field(1.0, gt=0, description="rate of the experts / learning_rate")
+    projection_lr_scale: float = Field(
+        1.0, gt=0, description="rate of the projections / learning_rate"
+    )
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the whole gradient")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 runs matrix products under autocast"
+    )
+    activation_checkpointing: bool = Field(
+        False, description="recompute each step in the backward pass: less memory, more time"
+    )
+    early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="periodic checkpoints kept beside best")
+    log_every: int = Field(10, ge=1, description="updates between log lines")
