@@ -1,0 +1,53 @@
+"""How deep one step carries a signal, and how many steps cross the lattice.
+
+Shapes: O offsets, 3 axes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from latticegraph.config import LatticeSettings
+from latticegraph.lattice.edge_types import EdgeType
+from latticegraph.lattice.offsets import lattice_offsets
+
+
+def reach(settings: LatticeSettings) -> dict[str, int]:
+    """Largest number of cells along the depth axis that one step carries, per type and over all.
+
+    >>> reach(LatticeSettings(dimensions=(15, 15, 15)))
+    {'local': 0, 'functional': 1, 'distant': 3, 'all': 3}
+    """
+    offsets = lattice_offsets(settings)
+    cells = {
+        edge_type.label: int(np.abs(offsets.of_type(edge_type)[:, settings.axis]).max(initial=0))
+        for edge_type in EdgeType
+    }
+    return {**cells, "all": max(cells.values())}
+
+
+def crossing_steps(settings: LatticeSettings) -> int | None:
+    """Steps after which every cell of the back plane feels the front plane; None if it never does.
+
+    The offsets fill a ball, so whatever depth can be gained is gained along a straight line too,
+    and layers of equal depth stand for their cells: a breadth-first search over layers is exact.
+    With an open boundary it equals ``ceil((depth - 1) / reach)``; a periodic one joins the back
+    face to the front face.
+
+    >>> crossing_steps(LatticeSettings())
+    7
+    """
+    size = settings.dimensions[settings.axis]
+    moves = np.unique(-lattice_offsets(settings).offset_O3[:, settings.axis])
+    felt = np.zeros(size, dtype=np.bool_)
+    felt[0] = True
+    for steps in range(1, size):
+        targets = (np.flatnonzero(felt)[:, None] + moves[None, :]).ravel()
+        if settings.boundary == "periodic":
+            targets %= size
+        else:
+            targets = targets[(targets >= 0) & (targets < size)]
+        felt[targets] = True
+        if felt[-1]:
+            return steps
+    return None

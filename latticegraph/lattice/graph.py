@@ -1,0 +1,122 @@
+"""The static, typed graph of a lattice.
+
+Shapes: N cells, E edges, O offsets, S cells of a surface.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch_geometric.data import Data
+
+from latticegraph.config import LatticeSettings
+from latticegraph.lattice.cache import load_edges, save_edges
+from latticegraph.lattice.checks import check_types
+from latticegraph.lattice.crossing import crossing_steps
+from latticegraph.lattice.describe import describe_lattice
+from latticegraph.lattice.edge_list import EdgeList
+from latticegraph.lattice.edge_types import EdgeType
+from latticegraph.lattice.numbering import number_cells
+from latticegraph.lattice.offset_builder import build_by_offsets
+from latticegraph.lattice.offsets import lattice_offsets
+from latticegraph.lattice.surfaces import surface_cells
+from latticegraph.lattice.torch_cluster_builder import build_by_torch_cluster
+
+
+class LatticeGraph:
+    """Cells, typed edges and surfaces of one lattice; never changed once made.
+
+    Use :meth:`build`; the constructor takes edges that are already there.
+
+    Args:
+        settings: the lattice.
+        edges: edges that a builder made from these settings.
+
+    Attributes:
+        settings: the lattice's settings.
+        num_cells: N.
+        coordinates_N3: cell coordinates by cell number, int64.
+        depth_N: cells between each cell and the front plane along the depth axis, int64.
+        edge_index_2E: row 0 source, row 1 target, sorted by target then source, int64.
+        edge_offset_E: each edge's row in the offsets, int64.
+        offsets_O3: source minus target of every distinct offset present, in cells, int64.
+        offset_type_O: edge type of each offset, int64.
+        offset_attr_O4: distance / max_radius and unit direction target to source, float32.
+        written_cells: cell numbers of the input surface, in row-major order of coordinates, int64.
+        read_cells: likewise of the output surface.
+        crossing_steps: steps after which the whole back plane feels the front plane.
+
+    Example:
+        >>> graph = LatticeGraph.build(LatticeSettings())
+        >>> graph.num_cells, graph.crossing_steps, graph.written_cells.numel()
+        (512, 7, 64)
+    """
+
+    def __init__(self, settings: LatticeSettings, edges: EdgeList) -> None:
+        offsets = lattice_offsets(settings)
+        numbering = number_cells(settings)
+        written, read = surface_cells(settings, numbering)
+        steps = crossing_steps(settings)
+        assert steps is not None, "a lattice without empty types crosses"
+        self.settings = settings
+        self.num_cells = len(numbering.number_N)
+        self.coordinates_N3 = torch.from_numpy(numbering.coordinates_N3)
+        self.depth_N = self.coordinates_N3[:, settings.axis].contiguous()
+        self.edge_index_2E = edges.edge_index_2E
+        self.edge_offset_E = edges.edge_offset_E
+        self.offsets_O3 = torch.from_numpy(offsets.offset_O3)
+        self.offset_type_O = torch.from_numpy(offsets.type_O)
+        self.offset_attr_O4 = torch.from_numpy(offsets.attr_O4)
+        self.written_cells = torch.from_numpy(written)
+        self.read_cells = torch.from_numpy(read)
+        self.crossing_steps: int = steps
+
+    @classmethod
+    def build(cls, settings: LatticeSettings) -> LatticeGraph:
+        """Build the graph, or read it from ``settings.cache_dir`` where that is set.
+
+        Raises:
+            GraphError: an edge type is empty, or the wanted builder is not installed.
+            CacheError: the cached file is damaged or foreign, or the folder cannot be written.
+        """
+        check_types(settings)
+        edges = None if settings.cache_dir is None else load_edges(settings.cache_dir, settings)
+        if edges is None:
+            builders = {"offsets": build_by_offsets, "torch_cluster": build_by_torch_cluster}
+            edges = builders[settings.builder](settings)
+            if settings.cache_dir is not None:
+                save_edges(settings.cache_dir, settings, edges)
+        return cls(settings, edges)
+
+    @cached_property
+    def edge_type_E(self) -> torch.Tensor:
+        """:class:`EdgeType` of each edge, int64; made when first asked for. Shapes: [E]."""
+        return self.offset_type_O[self.edge_offset_E]
+
+    @cached_property
+    def edge_attr_E4(self) -> torch.Tensor:
+        """Distance / max_radius and unit direction from target to source, per edge.
+
+        Made when first asked for; float32; the direction of a self-edge is zero. Shapes: [E, 4].
+        """
+        return self.offset_attr_O4[self.edge_offset_E]
+
+    def edges_of(self, edge_type: EdgeType) -> torch.Tensor:
+        """Positions in ``edge_index_2E`` of the edges of one type, ascending, int64."""
+        return torch.nonzero(self.edge_type_E == int(edge_type)).flatten()
+
+    def to_data(self) -> Data:
+        """The graph as PyG data: edge_index, edge_type, edge_attr, pos (float32, in cells)."""
+        return Data(
+            edge_index=self.edge_index_2E,
+            edge_type=self.edge_type_E,
+            edge_attr=self.edge_attr_E4,
+            pos=self.coordinates_N3.to(torch.float32),
+            num_nodes=self.num_cells,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Counts, degrees, reach, memory and warnings; see :func:`describe_lattice`."""
+        return describe_lattice(self.settings)
