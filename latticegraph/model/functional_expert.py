@@ -1,0 +1,62 @@
+"""The functional expert: gated."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+
+from latticegraph.model.channel_linear import ChannelLinear
+from latticegraph.model.expert import Expert
+
+GATE_START = 2.0  # sigmoid(2) = 0.88: a cell begins by taking most of what its neighbours send
+
+
+class FunctionalExpert(Expert):
+    """Gated move of a cell's state towards a function of its neighbours (as in a gated recurrent unit).
+
+    Equation::
+
+        z = sigmoid(A x + B m + c)
+        h = silu(D x + E m + f)
+        u = z * (m + W h - x)
+
+    Source: the gate of Cho et al. 2014 (GRU), with a candidate that starts close to m.
+    Arguments and shapes are those of :class:`Expert`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 1,
+        edge_hidden: int = 16,
+        norm: bool = False,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__(channels, heads, edge_hidden, norm, gain)
+        self.from_state = ChannelLinear(channels, 2 * channels)
+        self.from_sum = ChannelLinear(channels, 2 * channels, bias=False)
+        self.candidate = ChannelLinear(channels, channels, bias=False)
+        self._start()
+
+    def _start(self) -> None:
+        channels = self.channels
+        for layer in (self.from_state, self.from_sum):
+            layer.reset_parameters(self.gain * 0.7)
+            with torch.no_grad():
+                layer.weight[:channels] *= 0.2
+        with torch.no_grad():
+            self.from_state.bias[:channels] = GATE_START  # type: ignore[index]
+        self.candidate.reset_parameters(0.5 * self.gain)
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        super().reset_parameters()
+        self._start()
+
+    def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
+        """y from the state and the sum over neighbours."""
+        both = self.from_sum(m_CNB, plus_KNB=self.from_state(x_CNB))
+        gate, hidden = both.chunk(2)
+        target = self.candidate(silu(hidden), plus_KNB=m_CNB)
+        return torch.lerp(x_CNB, target, torch.sigmoid(gate))

@@ -1,0 +1,125 @@
+"""Surface numbers into cells, and cells back into surface numbers.
+
+Legend: B batch, S surface width, M face cells, P surface channels (S = M * P), C channels, N cells,
+D teacher width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from latticegraph.config.model import ModelSettings
+from latticegraph.lattice import LatticeGraph
+from latticegraph.model.positional import PositionalEncoding
+
+
+class EmbeddingToLatticeMapper(nn.Module):
+    """Writes the surface into the states of the input face.
+
+    Surface number (m, p) becomes channel p of face cell m. The other channels get a learned linear function of
+    the surface: of the cell's own numbers (``cell``) or of all of them (``dense``). A positional
+    encoding is added. Everything is linear in the surface.
+
+    Args:
+        settings: state and surface channels, lift and positional encoding.
+        graph: the lattice.
+
+    Shapes:
+        surface (B, S), states (C, N, B) -> (C, N, B)
+    """
+
+    def __init__(self, settings: ModelSettings, graph: LatticeGraph) -> None:
+        super().__init__()
+        cells, gain = graph.written_cells.numel(), settings.init.gain
+        self.channels, self.per_cell = settings.state_channels, settings.surface_channels
+        self.register_buffer("cells", graph.written_cells.clone(), persistent=False)
+        self.cells: Tensor
+        rest = self.channels - self.per_cell
+        self.lift_kind = settings.mapper.lift
+        self.lift: nn.Parameter | None = None
+        if rest and self.lift_kind == "dense":
+            width = cells * self.per_cell
+            self.lift = nn.Parameter(torch.randn(rest * cells, width) * gain / math.sqrt(width))
+        elif rest:
+            shape = (rest, cells, self.per_cell)
+            self.lift = nn.Parameter(torch.randn(shape) * gain / math.sqrt(self.per_cell))
+        kind = settings.mapper.positional
+        self.position: PositionalEncoding | None = None
+        if kind != "none":
+            coordinates = graph.coordinates_N3[graph.written_cells]
+            dimensions = graph.settings.dimensions
+            self.position = PositionalEncoding(
+                kind, coordinates, dimensions, self.channels, gain
+            )
+
+    def forward(self, surface_BS: Tensor, x_CNB: Tensor) -> Tensor:
+        """States with the surface written into the face cells."""
+        batch = surface_BS.shape[0]
+        own_PMB = surface_BS.t().reshape(-1, self.per_cell, batch).transpose(0, 1)
+        parts = [own_PMB]
+        if self.lift is not None and self.lift_kind == "dense":
+            lifted = self.lift @ surface_BS.t()
+            parts.append(lifted.view(self.channels - self.per_cell, -1, batch))
+        elif self.lift is not None:
+            parts.append(torch.einsum("rmp,pmb->rmb", self.lift, own_PMB))
+        face_CMB = torch.cat([part.to(x_CNB.dtype) for part in parts])
+        if self.position is not None:
+            face_CMB = face_CMB + self.position()[:, :, None]
+        return x_CNB.index_copy(1, self.cells, face_CMB)
+
+
+class LatticeToEmbeddingExtractor(nn.Module):
+    """Reads the surface, and with ``states`` a linear correction, from the states of the output face.
+
+    Surface number (m, p) is ``gain * x[p, m] + offset``. The correction is a linear map of all channels of the read
+    cells to teacher space that starts at zero.
+
+    Args:
+        settings: state and surface channels, readout.
+        graph: the lattice.
+        teacher_dimension: D.
+
+    Shapes:
+        (C, N, B) -> surface (B, S), correction (B, D) or None
+    """
+
+    def __init__(
+        self, settings: ModelSettings, graph: LatticeGraph, teacher_dimension: int
+    ) -> None:
+        super().__init__()
+        cells = graph.read_cells.numel()
+        self.per_cell = settings.surface_channels
+        self.register_buffer("cells", graph.read_cells.clone(), persistent=False)
+        self.cells: Tensor
+        self.gain = nn.Parameter(torch.ones(cells * self.per_cell))
+        self.offset = nn.Parameter(torch.zeros(cells * self.per_cell))
+        self.correction: nn.Linear | None = None
+        if settings.mapper.readout == "states":
+            width = cells * settings.state_channels
+            self.correction = nn.Linear(width, teacher_dimension, bias=False)
+            nn.init.zeros_(self.correction.weight)
+
+    def raw_surface(self, x_CNB: Tensor) -> Tensor:
+        """Surface numbers before gain and offset, (B, S)."""
+        face_PMB = x_CNB[: self.per_cell].index_select(1, self.cells)
+        return face_PMB.permute(2, 1, 0).flatten(1)
+
+    @torch.no_grad()
+    def calibrate(self, raw_BS: Tensor, wanted_BS: Tensor) -> None:
+        """Least-squares gain and offset of every surface number; the gain of a dead number stays 1."""
+        raw, wanted = raw_BS - raw_BS.mean(0), wanted_BS - wanted_BS.mean(0)
+        power = raw.square().sum(0)
+        gain = torch.where(power > 0, (raw * wanted).sum(0) / power.clamp_min(1e-12), 1.0)
+        self.gain.copy_(gain)
+        self.offset.copy_(wanted_BS.mean(0) - gain * raw_BS.mean(0))
+
+    def forward(self, x_CNB: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Surface numbers, and the correction in teacher space."""
+        surface_BS = self.raw_surface(x_CNB) * self.gain + self.offset
+        if self.correction is None:
+            return surface_BS, None
+        read = x_CNB.index_select(1, self.cells)
+        return surface_BS, self.correction(read.permute(2, 0, 1).flatten(1))

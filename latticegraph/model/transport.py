@@ -1,0 +1,72 @@
+"""Transport initialisation: a signal crosses the lattice from the first update on.
+
+With random experts nothing reaches the output face and training sits at the mean predictor. One neighbour, straight
+towards the input face, starts at weight 1 and all others near 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from latticegraph.lattice import EdgeType, LatticeGraph
+from latticegraph.model.expert import Expert
+from latticegraph.model.gating import GatingNetwork
+
+MARGIN = 2.0  # logits by which the carrying expert leads: softmax([2, 0, 0]) = 0.79
+CARRIER_NOISE = 0.3  # a carrying expert's other weights, summed: the signal keeps most of its size
+OTHER_NOISE = 1.0
+
+
+def start_transport(
+    experts: Sequence[Expert], gating: GatingNetwork, graph: LatticeGraph, steps: int
+) -> None:
+    """Start ``experts`` so that the input face's signal moves towards the output face.
+
+    Surfaces that are read where they are written need no transport: there the local expert leads and the state starts
+    by staying what it is.
+
+    Args:
+        experts: local, functional, distant, in this order.
+        gating: made to prefer the expert that carries the signal.
+        graph: the lattice.
+        steps: steps of a rollout; the signal has to arrive within them.
+    """
+    carrying_O = carrying_offsets(graph, steps)
+    carrier = EdgeType.LOCAL
+    if bool(carrying_O.any()):
+        carrier = EdgeType(int(graph.offset_type_O[carrying_O > 0].mode().values))
+    gating.prefer(int(carrier), MARGIN)
+    for kind, expert in zip(EdgeType, experts, strict=True):
+        mine = graph.offset_type_O == int(kind)
+        attr_O4 = graph.offset_attr_O4[mine]
+        if kind == EdgeType.LOCAL:
+            wanted_O = (graph.offsets_O3[mine] == 0).all(dim=1).float()
+        else:
+            wanted_O = carrying_O[mine]
+        noise = CARRIER_NOISE if bool(wanted_O.any()) else OTHER_NOISE
+        expert.start_transport(attr_O4, wanted_O, noise)
+
+
+def carrying_offsets(graph: LatticeGraph, steps: int) -> Tensor:
+    """Weight of every offset in the initial transport, (O,): zero everywhere if no signal has to cross.
+
+    The straight offset of g cells towards the front carries all of it, where g is the smallest stride that divides the
+    depth and arrives within ``steps``; without such a stride all straight offsets share it.
+    """
+    weight_O = torch.zeros(graph.offsets_O3.shape[0])
+    settings = graph.settings
+    if settings.surface != "front_back":
+        return weight_O
+    depth = settings.dimensions[settings.axis] - 1
+    along_O = -graph.offsets_O3[:, settings.axis]
+    straight_O = (graph.offsets_O3.abs().sum(dim=1) == along_O) & (along_O > 0)
+    strides = sorted(int(g) for g in along_O[straight_O])
+    fitting = [g for g in strides if depth % g == 0 and depth // g <= steps]
+    if fitting:
+        weight_O[straight_O & (along_O == fitting[0])] = 1.0
+    else:
+        weight_O[straight_O] = 1.0 / len(strides)
+    return weight_O

@@ -1,0 +1,101 @@
+"""The sparse product against a loop over edges, its gradients, and its memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from latticegraph.aggregation import Neighbourhood, SparsePattern, sparse_neighbour_sum
+from latticegraph.errors import GraphError
+
+CHANNELS, CELLS, BATCH = 6, 7, 3
+
+
+def random_graph(edges: int = 20, seed: int = 0) -> Tensor:
+    """Distinct random edges; some cells have none."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(CELLS * (CELLS - 2), generator=generator)[:edges]
+    return torch.stack([chosen % CELLS, chosen // CELLS])
+
+
+def loop(values_CNB: Tensor, weight_EH: Tensor, edge_index_2E: Tensor) -> Tensor:
+    """The definition, edge by edge and channel by channel."""
+    out = torch.zeros_like(values_CNB)
+    heads = weight_EH.shape[1]
+    for e, (j, i) in enumerate(edge_index_2E.t().tolist()):
+        for c in range(values_CNB.shape[0]):
+            out[c, i] += weight_EH[e, c % heads] * values_CNB[c, j]
+    return out
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 6])
+def test_spmm_equals_loop_over_edges(heads: int) -> None:
+    edge_index = random_graph()
+    values = torch.randn(CHANNELS, CELLS, BATCH, dtype=torch.float64)
+    weight = torch.randn(edge_index.shape[1], heads, dtype=torch.float64)
+    result = sparse_neighbour_sum(values, weight, SparsePattern(edge_index, CELLS, heads))
+    torch.testing.assert_close(result, loop(values, weight, edge_index), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_spmm_gradients_equal_numeric_ones(heads: int) -> None:
+    edge_index = random_graph(9)
+    pattern = SparsePattern(edge_index, CELLS, heads)
+    values = torch.randn(3, CELLS, 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(edge_index.shape[1], heads, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda v, w: sparse_neighbour_sum(v, w, pattern), (values, weight)
+    )
+
+
+def test_spmm_edge_order_changes_nothing() -> None:
+    edge_index = random_graph()
+    values = torch.randn(CHANNELS, CELLS, BATCH, dtype=torch.float64)
+    weight = torch.randn(edge_index.shape[1], 2, dtype=torch.float64)
+    order = torch.randperm(edge_index.shape[1])
+    straight = sparse_neighbour_sum(values, weight, SparsePattern(edge_index, CELLS, 2))
+    shuffled = sparse_neighbour_sum(
+        values, weight[order], SparsePattern(edge_index[:, order], CELLS, 2)
+    )
+    assert torch.equal(straight, shuffled)
+
+
+def test_spmm_keeps_no_tensor_of_edges_times_batch_times_channels() -> None:
+    """Count what autograd saves: nothing as large as E * B * C, in forward or backward."""
+    cells, batch, channels = 40, 64, 8
+    index = torch.arange(cells)
+    edge_index = torch.stack([index.repeat_interleave(cells), index.repeat(cells)])  # complete graph
+    pattern = SparsePattern(edge_index, cells, channels)
+    values = torch.randn(channels, cells, batch, requires_grad=True)
+    weight = torch.randn(cells * cells, channels, requires_grad=True)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        sparse_neighbour_sum(values, weight, pattern).sum().backward()
+    largest = max(abs(event.self_cpu_memory_usage) for event in profile.events())
+    assert 0 < largest < cells * cells * batch * channels * 4 / 8
+
+
+@pytest.mark.parametrize("backend", ["spmm", "scatter"])
+def test_neighbourhood_bounds_the_sum_by_the_largest_value(backend: str) -> None:
+    edge_index = random_graph()
+    attr = torch.zeros(edge_index.shape[1], 4)
+    neighbourhood = Neighbourhood(edge_index, attr, CELLS, 2, backend)  # type: ignore[arg-type]
+    weight = neighbourhood.per_edge(torch.randn(edge_index.shape[1], 2) * 10)
+    into = torch.zeros(CELLS, 2).index_add(0, edge_index[1], weight.abs())
+    torch.testing.assert_close(into.amax(0), torch.full((2,), 1.5))
+
+
+def test_neighbourhood_leaves_small_weights_alone() -> None:
+    edge_index = random_graph()
+    neighbourhood = Neighbourhood(edge_index, torch.zeros(edge_index.shape[1], 4), CELLS, 1)
+    weight = torch.full((edge_index.shape[1], 1), 0.01)
+    assert torch.equal(neighbourhood.per_edge(weight), weight)
+
+
+def test_neighbourhood_rejects_unknown_backend_and_foreign_cells() -> None:
+    edge_index = random_graph()
+    attr = torch.zeros(edge_index.shape[1], 4)
+    with pytest.raises(GraphError, match=r"model\.aggregation: expected one of spmm, scatter, got"):
+        Neighbourhood(edge_index, attr, CELLS, 1, "dense")  # type: ignore[arg-type]
+    with pytest.raises(GraphError, match=r"edge_index: expected cells in 0\.\.2, got"):
+        Neighbourhood(edge_index, attr, 3, 1)

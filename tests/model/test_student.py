@@ -1,0 +1,174 @@
+"""The student as a whole: gradients, backends, batches, orders, controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import mse_loss
+
+from latticegraph.config import LatticeSettings, ModelSettings
+from latticegraph.errors import ConfigError, GraphError
+from latticegraph.lattice import LatticeGraph
+from latticegraph.model import Student
+from tests.model.conftest import embeddings, excite, small_lattice, small_model
+
+Build = Callable[..., Student]
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "autoencoder": {"transformer": {"kind": "autoencoder", "hidden": 8, "layer_norm": True}},
+    "hierarchical": {"transformer": {"kind": "hierarchical", "levels": (20, 28), "hidden": 8}},
+    "normed": {"experts": {"heads": 4, "edge_hidden": 8, "norm": True, "substeps": 3}},
+    "cell lift": {"mapper": {"lift": "cell", "readout": "surface", "positional": "sinusoidal"}},
+    "fractal": {"mapper": {"positional": "fractal", "volume_init": "noise"}},
+    "depth decay": {"mapper": {"positional": "none", "volume_init": "depth_decay"}},
+    "zeros": {"mapper": {"volume_init": "zeros"}, "surface_channels": 2},
+    "top 2": {"gating": {"top_k": 2, "temperature": 0.5}},
+    "random start": {"init": {"init_method": "random"}},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_student_gradient_reaches_every_parameter(build: Build, name: str) -> None:
+    student = build(VARIANTS[name])
+    excite(student)
+    data = embeddings(8)
+    mse_loss(student(data).embedding_BD, data).backward()
+    silent = [
+        n for n, p in student.named_parameters() if p.grad is None or not bool(p.grad.any())
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_student_spmm_equals_scatter_with_gradients(build: Build, name: str) -> None:
+    data, results = embeddings(5), []
+    for backend in ("spmm", "scatter"):
+        student = build({**VARIANTS[name], "aggregation": backend})
+        excite(student)
+        output = student(data)
+        mse_loss(output.embedding_BD, data).backward()
+        gradients = [p.grad for p in student.parameters()]
+        results.append([output.embedding_BD, output.states_CNB, *gradients])
+    for fast, reference in zip(*results, strict=True):
+        torch.testing.assert_close(fast, reference, rtol=1e-10, atol=1e-10)
+
+
+def test_student_batch_equals_single_samples(build: Build) -> None:
+    student = build()
+    excite(student)
+    data = embeddings(6)
+    together = student(data).embedding_BD
+    alone = torch.cat([student(row[None]).embedding_BD for row in data])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
+
+
+def test_student_morton_numbering_changes_nothing(build: Build) -> None:
+    """Same per-cell parameters under either numbering of cells: same prediction."""
+    data = embeddings(6)
+    row_major, morton = build(), build(lattice={"numbering": "morton"})
+    excite(row_major)
+    state = row_major.state_dict()
+    order = _free_order(morton)
+    state["volume.state"] = state["volume.state"][:, order]
+    morton.load_state_dict(state)
+    torch.testing.assert_close(
+        morton(data).embedding_BD, row_major(data).embedding_BD, rtol=0, atol=1e-12
+    )
+
+
+def _free_order(morton: Student) -> torch.Tensor:
+    """Position, among row-major free cells, of every free cell of the Morton graph."""
+    graph = LatticeGraph.build(small_lattice(numbering="morton"))
+    sides = torch.tensor([20, 5, 1])
+    row_major = (graph.coordinates_N3[morton.volume.free_cells] * sides).sum(1)
+    return row_major.argsort().argsort()
+
+
+def test_student_edge_order_changes_nothing(build: Build) -> None:
+    data, student = embeddings(4), build({"aggregation": "scatter"})
+    before = student(data).embedding_BD
+    for neighbourhood in student.lattice.neighbourhoods:
+        order = torch.randperm(neighbourhood.edge_index_2E.shape[1])
+        neighbourhood.edge_index_2E = neighbourhood.edge_index_2E[:, order]
+        assert neighbourhood.edge_offset_E is not None
+        neighbourhood.edge_offset_E = neighbourhood.edge_offset_E[order]
+    torch.testing.assert_close(student(data).embedding_BD, before, rtol=0, atol=1e-12)
+
+
+def test_student_starts_close_to_pca(build: Build) -> None:
+    """Transport and PCA start: before any update most of what 20 directions explain arrives."""
+    student = build()
+    data = embeddings(64)
+    centred = data - data.mean(0)
+    explained = 1 - (student(data).embedding_BD - data).square().sum() / centred.square().sum()
+    assert float(explained.detach()) > 0.5
+
+
+def test_student_identity_dynamics_lose_everything(build: Build) -> None:
+    student = build({"dynamics": {"steps": 4, "min_steps": 4, "mode": "identity"}}, started=False)
+    excite(student)
+    output = student(embeddings(6)).embedding_BD
+    torch.testing.assert_close(output, output[:1].expand_as(output), rtol=0, atol=1e-14)
+
+
+def test_student_wire_control_is_linear(build: Build) -> None:
+    student = build({"dynamics": {"steps": 4, "min_steps": 4, "mode": "wire"}})
+    excite(student)
+    a, b = embeddings(2)
+    outputs = student(torch.stack([a, b, (a + b) / 2])).embedding_BD
+    torch.testing.assert_close(outputs[2], (outputs[0] + outputs[1]) / 2)
+    assert float((outputs[0] - outputs[1]).detach().norm()) > 0.1
+
+
+def test_student_is_not_linear_with_the_lattice_on(build: Build) -> None:
+    student = build()
+    excite(student)
+    a, b = 3 * embeddings(2)
+    outputs = student(torch.stack([a, b, (a + b) / 2])).embedding_BD
+    assert float((outputs[2] - (outputs[0] + outputs[1]) / 2).detach().norm()) > 1e-4
+
+
+def test_student_seed_decides_the_parameters_and_leaves_the_global_state() -> None:
+    graph = LatticeGraph.build(small_lattice())
+    torch.manual_seed(11)
+    first = Student(small_model(), graph, 24, seed=1)
+    drawn = torch.rand(1)
+    torch.manual_seed(11)
+    assert torch.equal(drawn, torch.rand(1))
+    same, other = Student(small_model(), graph, 24, seed=1), Student(small_model(), graph, 24, seed=2)
+    for a, b in zip(first.parameters(), same.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first.mapper.lift, other.mapper.lift)  # type: ignore[arg-type]
+
+
+def test_student_rejects_too_few_steps_to_cross() -> None:
+    graph = LatticeGraph.build(LatticeSettings())
+    settings = ModelSettings.model_validate({"dynamics": {"steps": 6, "min_steps": 6}})
+    with pytest.raises(GraphError, match=r"model\.dynamics\.steps: .*7.*6"):
+        Student(settings, graph, 384)
+
+
+def test_student_volume_carries_one_number_per_cell(build: Build) -> None:
+    mapper = {"lift": "cell", "readout": "surface"}
+    student = build({"mapper": mapper}, {"surface": "volume"}, width=80)
+    data = embeddings(4, 80)
+    assert student.transformer is None
+    explained = 1 - mse_loss(student(data).embedding_BD, data) / data.var(dim=0).mean()
+    assert float(explained.detach()) > 0.5
+    graph = LatticeGraph.build(small_lattice(surface="volume"))
+    with pytest.raises(ConfigError, match=r"lattice\.dimensions: expected 24 cells .* got 80"):
+        Student(small_model(), graph, 24)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_student_crosses_along_every_axis(build: Build, axis: int) -> None:
+    """A start by transport works along each axis, also where the faces are not square."""
+    student = build(lattice={"axis": axis})
+    data = embeddings(64)
+    centred = data - data.mean(0)
+    explained = 1 - (student(data).embedding_BD - data).square().sum() / centred.square().sum()
+    assert float(explained.detach()) > 0.4
