@@ -1,0 +1,7 @@
+"""Teachers: frozen maps from text to embeddings, and the cache of what they gave."""
+
+from latticegraph.teachers.build import build_teacher
+from latticegraph.teachers.cache import EmbeddingCache
+from latticegraph.teachers.protocol import Embeddings, Progress, Teacher
+
+__all__ = ["EmbeddingCache", "Embeddings", "Progress", "Teacher", "build_teacher"]

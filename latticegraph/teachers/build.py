@@ -1,0 +1,47 @@
+"""From settings to the teacher."""
+
+from __future__ import annotations
+
+from latticegraph.config import TeacherSettings
+from latticegraph.errors import TeacherError
+from latticegraph.teachers.protocol import Teacher
+
+
+def build_teacher(settings: TeacherSettings, device: str = "cpu") -> Teacher:
+    """The teacher that ``settings`` describe, its width checked; weights load at the first text.
+
+    Args:
+        settings: the section ``teacher`` of the configuration.
+        device: where a model's forward pass runs, ``cpu`` or ``cuda``.
+
+    Raises:
+        TeacherError: it cannot be loaded, or its width is not ``teacher.dimension``.
+    """
+    teacher = _build(settings, device)
+    if teacher.dimension != settings.dimension:
+        raise TeacherError(
+            "teacher.dimension",
+            f"expected {teacher.dimension}, the width of '{teacher.name}', got "
+            f"{settings.dimension}",
+            f"Set teacher.dimension to {teacher.dimension}, or choose another teacher",
+        )
+    return teacher
+
+
+def _build(settings: TeacherSettings, device: str) -> Teacher:
+    # Imported per kind: transformers takes a second to import, and an array needs none of it.
+    if settings.kind == "array":
+        from latticegraph.teachers.array import array_teacher
+
+        return array_teacher(settings)
+    if settings.kind == "packaged":
+        from latticegraph.teachers.packaged import packaged_teacher
+
+        return packaged_teacher(settings, device)
+    if settings.kind == "huggingface":
+        from latticegraph.teachers.huggingface import huggingface_teacher
+
+        return huggingface_teacher(settings, device)
+    from latticegraph.teachers.sentence_folder import sentence_folder_teacher
+
+    return sentence_folder_teacher(settings, device)

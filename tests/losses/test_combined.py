@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from latticegraph.config import LatticeSettings, LossSettings
+from latticegraph.config.model import GatingSettings
+from latticegraph.errors import ConfigError
+from latticegraph.lattice import LatticeGraph
+from latticegraph.losses import CombinedLoss
+from latticegraph.losses.reconstruction import ReconstructionLoss
+from latticegraph.losses.similarity import SimilarityLoss
+from latticegraph.model.output import StudentOutput
+
+MakeOutput = Callable[..., StudentOutput]
+
+ZERO = dict.fromkeys(
+    (
+        "reconstruction",
+        "similarity",
+        "structure",
+        "diversity",
+        "emergence",
+        "dynamics",
+        "spatial",
+    ),
+    0.0,
+)
+
+
+def build(gating: GatingSettings | None = None, **weights: float) -> CombinedLoss:
+    graph = LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3), adaptive_radius_min=1.6))
+    return CombinedLoss(
+        LossSettings(**(ZERO | weights)), gating or GatingSettings(), torch.zeros(2), 0.5, graph
+    )
+
+
+def leaves() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "embedding_BD": torch.randn(4, 2, generator=generator).requires_grad_(),
+        "states_CNB": torch.randn(2, 27, 4, generator=generator).requires_grad_(),
+        "usage_NX": torch.randn(27, 3, generator=generator).softmax(1).requires_grad_(),
+        "change_T": torch.rand(5, generator=generator).requires_grad_(),
+        "gate_balance": torch.tensor(0.25, requires_grad=True),
+        "gate_z": torch.tensor(3.0, requires_grad=True),
+    }
+
+
+TARGET = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0]])
+
+
+def test_combined_total_is_weighted_sum(make_output: MakeOutput) -> None:
+    loss = build(GatingSettings(balance_weight=2.0, z_weight=0.5), reconstruction=1.0, similarity=3)
+    output = make_output(**leaves())
+    total, terms = loss(output, TARGET)
+    reconstruction = ReconstructionLoss(0.5)(output, TARGET).item()
+    similarity = SimilarityLoss(torch.zeros(2))(output, TARGET).item()
+    assert terms["reconstruction"].item() == pytest.approx(reconstruction)
+    assert terms["similarity"].item() == pytest.approx(similarity)
+    expected = reconstruction + 3 * similarity + 2 * 0.25 + 0.5 * 3.0
+    assert total.item() == pytest.approx(expected)
+    assert terms["total"].item() == total.item()
+    assert set(terms) == {"reconstruction", "similarity", "gate_balance", "gate_z", "total"}
+
+
+def test_combined_terms_are_detached_and_total_is_not(make_output: MakeOutput) -> None:
+    total, terms = build(reconstruction=1.0, spatial=0.1)(make_output(**leaves()), TARGET)
+    assert total.requires_grad
+    assert not any(value.requires_grad for value in terms.values())
+
+
+def test_combined_every_term_reaches_its_input(make_output: MakeOutput) -> None:
+    inputs = leaves()
+    everything = dict.fromkeys(ZERO, 1.0)
+    loss = build(GatingSettings(balance_weight=1.0, z_weight=1.0), **everything)
+    loss(make_output(**inputs), TARGET)[0].backward()
+    for name, value in inputs.items():
+        assert value.grad is not None, name
+        assert value.grad.abs().max() > 0, name
+
+
+def test_combined_zero_weight_skips_computing(make_output: MakeOutput) -> None:
+    inputs = leaves()
+    loss = build(reconstruction=1.0)
+    assert list(loss.terms) == ["reconstruction"]
+    poisoned = inputs | {"states_CNB": torch.full((2, 27, 4), torch.nan), "gate_z": None}
+    total, _ = loss(make_output(**poisoned), TARGET)
+    assert torch.isfinite(total)
+
+
+def test_combined_rejects_all_zero() -> None:
+    with pytest.raises(ConfigError, match="losses: expected at least one weight above 0"):
+        build()
+
+
+def test_combined_perfect_reconstruction_costs_nothing(make_output: MakeOutput) -> None:
+    loss = build(reconstruction=1.0, similarity=1.0, structure=1.0, diversity=1.0)
+    total, terms = loss(make_output(embedding_BD=TARGET), TARGET)
+    assert total.item() == pytest.approx(0.0, abs=1e-6)
+    collapsed = make_output(embedding_BD=torch.full((4, 2), 1e-3))
+    assert loss(collapsed, TARGET)[1]["diversity"].item() > 0.1
+    assert len(terms) == 5
+
+
+def test_combined_bfloat16_output_is_scored_in_float32(make_output: MakeOutput) -> None:
+    everything = dict.fromkeys(ZERO, 1.0)
+    rounded = {name: value.detach().bfloat16() for name, value in leaves().items()}
+    exact = {name: value.float() for name, value in rounded.items()}
+    loss = build(GatingSettings(), **everything)
+    with torch.autocast("cpu", torch.bfloat16):
+        total, terms = loss(make_output(**rounded), TARGET)
+    expected, _ = loss(make_output(**exact), TARGET)
+    assert total.dtype == torch.float32
+    assert terms["emergence"].dtype == torch.float32
+    torch.testing.assert_close(total, expected, rtol=1e-2, atol=0)
+
+
+def test_combined_copies_and_moves_like_a_module(make_output: MakeOutput) -> None:
+    loss = build(GatingSettings(), **dict.fromkeys(ZERO, 1.0))
+    output = make_output(**{name: value.detach().double() for name, value in leaves().items()})
+    total, _ = copy.deepcopy(loss).double()(output, TARGET.double())
+    assert total.dtype == torch.float64
+    assert loss.state_dict() == {}

@@ -1,0 +1,178 @@
+"""A tiny random DistilBERT as teacher, compared with a forward pass by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from latticegraph.errors import TeacherError
+from latticegraph.teachers.encoder import EncoderChoices, EncoderTeacher
+from latticegraph.teachers.pooling import Pooling
+
+TEXTS = ["a cat sat", "dog", "a dog ran far", "", "A CAT sat", "cat cat cat cat cat cat"]
+
+
+def make(folder: Path, **choices: Any) -> EncoderTeacher:
+    return EncoderTeacher("tiny", folder, EncoderChoices(**({"max_length": 16} | choices)))
+
+
+def edit(path: Path, **changes: object) -> None:
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_encode_equals_a_forward_pass_by_hand(
+    encoder_folder: Path, pooling: Pooling, normalize: bool
+) -> None:
+    from transformers import DistilBertModel
+
+    model: Any = DistilBertModel.from_pretrained(encoder_folder)
+    # [CLS] a cat sat [SEP] by the vocabulary of the fixture.
+    with torch.inference_mode():
+        states_LD = model(torch.tensor([[2, 5, 6, 8, 3]])).last_hidden_state[0]
+    by_hand = states_LD.mean(dim=0) if pooling == "mean" else states_LD[0]
+    by_hand = by_hand / by_hand.norm() if normalize else by_hand
+    teacher = make(encoder_folder, pooling=pooling, normalize=normalize)
+    np.testing.assert_allclose(teacher.encode(TEXTS)[0], by_hand.numpy(), atol=1e-5)
+
+
+def test_encode_restores_the_order_and_needs_no_particular_batch(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder)
+    teacher.batch_size = 2
+    together = teacher.encode(TEXTS)
+    one_by_one = np.concatenate([teacher.encode([text]) for text in TEXTS])
+    assert together.dtype == np.float32
+    assert together.shape == (6, 32)
+    np.testing.assert_allclose(together, one_by_one, atol=1e-5)
+    assert np.abs(together[0] - together[1]).max() > 1e-3
+    np.testing.assert_array_equal(together, teacher.encode(TEXTS))
+
+
+def test_encode_of_no_text_is_empty(encoder_folder: Path) -> None:
+    assert make(encoder_folder).encode([]).shape == (0, 32)
+
+
+def test_encode_reports_progress_in_texts(encoder_folder: Path) -> None:
+    counts: list[int] = []
+    teacher = make(encoder_folder)
+    teacher.batch_size = 4
+    teacher.encode(TEXTS, counts.append)
+    assert counts == [4, 2]
+
+
+def test_encode_cuts_texts_at_max_length(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder, max_length=8)
+    long, longer = "cat " * 6, "cat " * 12
+    limited = teacher.encode([long, longer])
+    np.testing.assert_allclose(limited[0], limited[1], atol=1e-6)
+    longer_limit = make(encoder_folder, max_length=16).encode([long, longer])
+    assert np.abs(longer_limit[0] - longer_limit[1]).max() > 1e-3
+
+
+def test_encode_refuses_embeddings_that_are_not_finite(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder)
+    weight: Any = teacher._model.get_parameter("embeddings.word_embeddings.weight")
+    weight.data[7] = float("nan")
+    with pytest.raises(
+        TeacherError, match=r"finite embeddings from 'tiny', got NaN .* 2 of 6 texts, first 'dog'"
+    ):
+        teacher.encode(TEXTS)
+
+
+def test_fingerprint_follows_files_and_choices_but_not_the_place(
+    encoder_folder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    base = make(encoder_folder).fingerprint
+    moved = Path(shutil.copytree(encoder_folder, tmp_path / "moved"))
+    assert len(base) == 64
+    assert make(moved).fingerprint == base
+    changed = [
+        make(moved, pooling="cls").fingerprint,
+        make(moved, normalize=False).fingerprint,
+        make(moved, max_length=17).fingerprint,
+        make(moved, lower_case=True).fingerprint,
+    ]
+    weights = moved / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    changed.append(make(moved).fingerprint)
+    assert len({base, *changed}) == 6
+
+
+def test_encoder_refuses_pickled_weights(encoder_folder: Path) -> None:
+    (encoder_folder / "model.safetensors").rename(encoder_folder / "pytorch_model.bin")
+    with pytest.raises(
+        TeacherError,
+        match=r"teacher\.name: expected weights in model\.safetensors .*, got pytorch_model\.bin\. "
+        r"Convert them .* can run code",
+    ):
+        make(encoder_folder)
+
+
+def test_encoder_refuses_a_folder_without_configuration(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match=r"expected the file 'config\.json' in .*, got nothing"):
+        make(tmp_path)
+
+
+def test_encoder_refuses_a_damaged_configuration(encoder_folder: Path) -> None:
+    (encoder_folder / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(TeacherError, match=r"config\.json: expected JSON in UTF-8, got: "):
+        make(encoder_folder)
+
+
+def test_encoder_refuses_an_unknown_model_type(encoder_folder: Path) -> None:
+    edit(encoder_folder / "config.json", model_type="no-such-model")
+    with pytest.raises(TeacherError, match=r"expected a transformers encoder in .*no-such-model"):
+        make(encoder_folder)
+
+
+def test_encoder_refuses_encoder_decoder_models(encoder_folder: Path) -> None:
+    (encoder_folder / "config.json").write_text('{"model_type": "t5"}', encoding="utf-8")
+    with pytest.raises(TeacherError, match=r"expected an encoder with a hidden_size, got .* 't5'"):
+        make(encoder_folder)
+
+
+def test_encoder_refuses_more_tokens_than_positions(encoder_folder: Path) -> None:
+    with pytest.raises(
+        TeacherError, match=r"teacher\.max_length: expected at most 24 tokens .*, got 25"
+    ):
+        make(encoder_folder, max_length=25)
+
+
+def test_encoder_refuses_more_tokens_than_the_tokenizer_takes(encoder_folder: Path) -> None:
+    edit(encoder_folder / "tokenizer_config.json", model_max_length=10)
+    with pytest.raises(TeacherError, match=r"expected at most 10 tokens .*, got 16"):
+        make(encoder_folder).encode(TEXTS)
+
+
+def test_encoder_refuses_a_tokenizer_without_padding(encoder_folder: Path) -> None:
+    edit(encoder_folder / "tokenizer_config.json", pad_token=None)
+    with pytest.raises(TeacherError, match=r"expected a tokenizer with a padding token"):
+        make(encoder_folder).encode(TEXTS)
+
+
+def test_encoder_refuses_missing_weights(encoder_folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(encoder_folder / "model.safetensors")
+    name = "transformer.layer.1.ffn.lin1.weight"
+    del weights[name]
+    save_file(weights, encoder_folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TeacherError, match=rf"got none for 1 tensors, first '{name}'"):
+        make(encoder_folder).encode(TEXTS)
+
+
+def test_encoder_refuses_damaged_weights(encoder_folder: Path) -> None:
+    (encoder_folder / "model.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(TeacherError, match=r"expected a transformers encoder in"):
+        make(encoder_folder).encode(TEXTS)
