@@ -11,7 +11,7 @@ from latticegraph.aggregation.spmm import SparsePattern
 from latticegraph.errors import GraphError
 
 Backend = Literal["spmm", "scatter"]
-LARGEST_NORM = 1.5
+LARGEST_NORM = 2.0
 BACKENDS: tuple[Backend, ...] = ("spmm", "scatter")
 
 
@@ -46,7 +46,10 @@ class Neighbourhood:
                 f"expected one of {', '.join(BACKENDS)}, got '{backend}'",
                 "Choose one of them",
             )
-        if edge_index_2E.numel() and not 0 <= int(edge_index_2E.min()) <= int(edge_index_2E.max()) < num_cells:
+        if (
+            edge_index_2E.numel()
+            and not 0 <= int(edge_index_2E.min()) <= int(edge_index_2E.max()) < num_cells
+        ):
             raise GraphError(
                 "edge_index",
                 f"expected cells in 0..{num_cells - 1}, got {int(edge_index_2E.min())}.."
@@ -59,9 +62,7 @@ class Neighbourhood:
         self.edge_index_2E = edge_index_2E
         self.edge_attr_O4 = edge_attr_O4
         self.edge_offset_E = edge_offset_E
-        self.pattern = (
-            SparsePattern(edge_index_2E, num_cells, heads) if backend == "spmm" else None
-        )
+        self.pattern = SparsePattern(edge_index_2E, num_cells, heads) if backend == "spmm" else None
 
     def to(self, device: torch.device) -> Neighbourhood:
         """Move all index and attribute tensors to ``device`` (in place)."""
@@ -78,10 +79,10 @@ class Neighbourhood:
 
         Equation::
 
-            w_e = a_e / max(1, n / 1.5),    n = max over cells i of sum over edges e into i of |a_e|
+            w_e = a_e / max(1, n / 2),    n = max over cells i of sum over edges e into i of |a_e|
 
-        per head, so that one sum over neighbours grows the largest value at most 1.5-fold (its operator norm in the
-        maximum norm), however many neighbours a cell has.
+        per head, so that one sum over neighbours grows the largest value at most 2-fold (its
+        operator norm in the maximum norm), however many neighbours a cell has.
 
         Shapes:
             (O, H) -> (E, H)

@@ -19,8 +19,8 @@ class SparsePattern:
         num_cells: N.
         heads: H.
 
-    The matrix of head h holds the weight of edge (j -> i) at row i, column j; all heads share the pattern, so the
-    block diagonal matrix has H * N rows and H * E entries (32-bit indices).
+    The matrix of head h holds the weight of edge (j -> i) at row i, column j; all heads share the
+    pattern, so the block diagonal matrix has H * N rows and H * E entries (32-bit indices).
     """
 
     def __init__(self, edge_index_2E: Tensor, num_cells: int, heads: int) -> None:
@@ -75,9 +75,7 @@ class _SparseProduct(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, values_JKB: Tensor, weight_HE: Tensor, pattern: SparsePattern
-    ) -> Tensor:
+    def forward(ctx: Any, values_JKB: Tensor, weight_HE: Tensor, pattern: SparsePattern) -> Tensor:
         ctx.save_for_backward(values_JKB, weight_HE)
         ctx.pattern = pattern
         matrix = _matrix(pattern.crow, pattern.col, weight_HE[pattern.order], pattern.size)
@@ -96,9 +94,7 @@ class _SparseProduct(torch.autograd.Function):
             )
             grad_values = _multiply(matrix, grad_JKB)
         if ctx.needs_input_grad[1]:
-            sampled = _matrix(
-                pattern.crow, pattern.col, torch.zeros_like(weight_HE), pattern.size
-            )
+            sampled = _matrix(pattern.crow, pattern.col, torch.zeros_like(weight_HE), pattern.size)
             for g_KB, v_KB in zip(grad_JKB, values_JKB, strict=True):
                 sampled = torch.sparse.sampled_addmm(sampled, g_KB, v_KB.t())
             grad_weight = torch.empty_like(weight_HE)
@@ -120,6 +116,8 @@ def sparse_neighbour_sum(values_CNB: Tensor, weight_EH: Tensor, pattern: SparseP
     channels, cells, batch = values_CNB.shape
     heads = weight_EH.shape[1]
     values_JKB = values_CNB.reshape(channels // heads, heads * cells, batch)
-    weight_HE = weight_EH.t().reshape(-1)
-    summed: Tensor = _SparseProduct.apply(values_JKB, weight_HE, pattern)  # type: ignore[no-untyped-call]
+    weight_HE = weight_EH.t().reshape(-1).to(values_CNB.dtype)
+    product = _SparseProduct.apply
+    with torch.autocast(values_CNB.device.type, enabled=False):  # there is no sparse bfloat16
+        summed: Tensor = product(values_JKB, weight_HE, pattern)  # type: ignore[no-untyped-call]
     return summed.reshape(channels, cells, batch)

@@ -18,11 +18,13 @@ def exact(value: float) -> Fraction:
 class LatticeSettings(Section):
     """Size, radii, boundary and surfaces of the cube of cells.
 
-    Edge types follow from the Euclidean distance d between integer cell coordinates, bounds inclusive::
+    Edge types follow from the Euclidean distance d between integer cell coordinates, bounds
+    inclusive::
 
-        max_radius = clamp(max(dimensions) * adaptive_radius_ratio, adaptive_radius_min, adaptive_radius_max)
-        LOCAL       d <= max_radius * local_distance_ratio          (and every cell's edge to itself)
-        FUNCTIONAL  d <= max_radius * functional_distance_ratio     and not local
+        max_radius = clamp(max(dimensions) * adaptive_radius_ratio,
+                           adaptive_radius_min, adaptive_radius_max)
+        LOCAL       d <= max_radius * local_distance_ratio          (and every cell's edge to
+        itself) FUNCTIONAL  d <= max_radius * functional_distance_ratio     and not local
         DISTANT     d <= max_radius * distant_distance_ratio        and not functional
     """
 
@@ -32,9 +34,7 @@ class LatticeSettings(Section):
     adaptive_radius_ratio: float = Field(
         0.2, gt=0, le=1, description="radius as a share of the longest side"
     )
-    adaptive_radius_min: float = Field(
-        1.0, gt=0, description="lower clamp of the radius, in cells"
-    )
+    adaptive_radius_min: float = Field(1.0, gt=0, description="lower clamp of the radius, in cells")
     adaptive_radius_max: float = Field(
         50.0, gt=0, description="upper clamp of the radius, in cells"
     )

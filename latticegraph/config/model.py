@@ -36,7 +36,11 @@ class MapperSettings(Section):
     )
     readout: Literal["surface", "states"] = Field(
         "states",
-        description="states adds a linear map (started at zero) from all channels of the read cells",
+        description="states adds a linear map from all channels of the cells read",
+    )
+    readout_init: Literal["ridge", "zeros"] = Field(
+        "ridge",
+        description="start of that map: ridge regression on the training data, or zeros",
     )
     positional: Literal["none", "learned", "sinusoidal", "fractal"] = Field(
         "learned", description="encoding added to the written cells"

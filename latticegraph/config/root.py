@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -18,15 +19,22 @@ from latticegraph.config.training import TrainingSettings
 class RunSettings(Section):
     """Name, place and machine of a run."""
 
-    name: str | None = Field(
-        None, pattern=r"^[\w.-]+$", description="folder below output_dir; null: the file's name"
-    )
+    name: str | None = Field(None, description="folder below output_dir; null: the file's name")
     output_dir: str = Field("runs", description="folder of all runs")
     seed: int = Field(0, ge=0, description="same seed, same CPU result, bit for bit")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: cuda where there is one, else cpu"
     )
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0 leaves its own choice")
+
+    @model_validator(mode="after")
+    def _one_folder(self) -> RunSettings:
+        if self.name is not None and not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ValueError(
+                "name: expected letters, digits, '_', '.' and '-' with a letter, digit or '_' "
+                f"first, got '{self.name}'; set run.name to another name"
+            )
+        return self
 
 
 class Config(Section):

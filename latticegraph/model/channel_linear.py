@@ -37,7 +37,7 @@ class ChannelLinear(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, x_CNB: Tensor, plus_KNB: Tensor | None = None) -> Tensor:
-        """Map the channels of every cell, and add ``plus_KNB`` where given (layers without bias)."""
+        """Map the channels of every cell; add ``plus_KNB`` where given (layers without bias)."""
         channels, cells, batch = x_CNB.shape
         flat = x_CNB.reshape(channels, cells * batch)
         if plus_KNB is not None:
@@ -46,4 +46,4 @@ class ChannelLinear(nn.Module):
             y = torch.addmm(self.bias[:, None], self.weight, flat)
         else:
             y = self.weight @ flat
-        return y.view(-1, cells, batch)
+        return y.view(-1, cells, batch).to(x_CNB.dtype)  # under autocast only the product is short

@@ -14,7 +14,8 @@ class DistantExpert(Expert):
 
     Equation::
 
-        dz/dt = W sigmoid(U z + P m + c) + m + b - z,    z(0) = x,    u = z(1) - x,    step 1 / substeps
+        dz/dt = W sigmoid(U z + P m + c) + m + b - z,    z(0) = x,    u = z(1) - x,    step 1 /
+        substeps
 
     Source: continuous-time recurrent cells (Funahashi and Nakamura 1993).
 
@@ -59,7 +60,7 @@ class DistantExpert(Expert):
         self._start()
 
     def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
-        """y from the state and the sum over neighbours."""
+        """Y from the state and the sum over neighbours."""
         drive = self.drive(m_CNB)
         pull = m_CNB + self.rest[:, None, None]
         z_CNB = x_CNB

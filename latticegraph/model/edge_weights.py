@@ -14,8 +14,9 @@ DISTANCE_FREQUENCIES = 3
 class EdgeWeights(nn.Module):
     """``w = W2 silu(W1 phi(e) + b1) + b2``, one weight per edge and head.
 
-    phi holds cosines ``cos(k pi d)``, k = 0..3, of the relative distance d = distance / max_radius, and the unit
-    direction. It depends on nothing else, so the weights transfer between cube sizes.
+    phi holds cosines ``cos(k pi d)``, k = 0..3, of the relative distance d = distance /
+    max_radius, and the unit direction. It depends on nothing else, so the weights transfer between
+    cube sizes.
 
     Args:
         heads: H.
@@ -47,7 +48,8 @@ class EdgeWeights(nn.Module):
 
     def forward(self, edge_attr_O4: Tensor) -> Tensor:
         """Weight of each offset (or edge) and head."""
-        return self.out(self._hidden(edge_attr_O4))
+        weight_OH: Tensor = self.out(self._hidden(edge_attr_O4))
+        return weight_OH
 
     @torch.no_grad()
     def fit(self, edge_attr_O4: Tensor, wanted_OH: Tensor) -> None:

@@ -15,6 +15,9 @@ from latticegraph.aggregation import Neighbourhood, sparse_neighbour_sum
 from latticegraph.model.channel_linear import ChannelLinear
 from latticegraph.model.edge_weights import EdgeWeights
 
+MIXING = 1.5  # sum over offsets of a head's initial random weights
+QUIET = 0.1  # share of it in the channels that carry the surface
+
 
 class Expert(MessagePassing, ABC):
     """A message-passing layer over one edge type; its subclasses differ in the update.
@@ -24,8 +27,8 @@ class Expert(MessagePassing, ABC):
         m_i = sum over j in N(i) of w(e_ij) * V x_j        w: per head, from edge_attr;  V: per cell
         u_i = y_i - x_i,  y_i = propose(x_i, m_i)
 
-    All nonlinearities act on cells. Used inside :class:`Lattice3D` through :meth:`proposal`, and alone, on any
-    ``torch_geometric.data.Data`` with the same edge attributes, by calling it.
+    All nonlinearities act on cells. Used inside :class:`Lattice3D` through :meth:`proposal`, and
+    alone, on any ``torch_geometric.data.Data`` with the same edge attributes, by calling it.
 
     Args:
         channels: C, numbers per cell.
@@ -35,7 +38,8 @@ class Expert(MessagePassing, ABC):
         gain: scale of the random part of the initial weights.
 
     Shapes:
-        x (N, C), edge_index (2, E), edge_attr (E, 4: distance / max_radius, unit direction) -> (N, C)
+        x (N, C), edge_index (2, E), edge_attr (E, 4: distance / max_radius, unit direction) -> (N,
+        C)
     """
 
     def __init__(
@@ -66,19 +70,25 @@ class Expert(MessagePassing, ABC):
             self.norm.reset_parameters()
 
     @torch.no_grad()
-    def start_transport(self, edge_attr_O4: Tensor, wanted_O: Tensor, noise: float) -> None:
-        """Begin as a near copy of the neighbours that ``wanted_O`` weighs.
+    def start_transport(self, edge_attr_O4: Tensor, wanted_O: Tensor, quiet: int) -> None:
+        """Begin as a copy of the neighbours that ``wanted_O`` weighs, plus random mixing.
+
+        The first ``quiet`` channels, which carry the surface, get little of the random part; the
+        others start as random nonlinear features of it.
 
         Args:
             edge_attr_O4: attributes of every distinct offset.
             wanted_O: initial weight of each offset.
-            noise: size of the random weights added, summed over all offsets.
+            quiet: number of channels that carry the surface.
         """
         offsets = wanted_O.numel()
-        random_OH = torch.randn(offsets, self.heads) * noise * self.gain / offsets
+        random_OH = torch.randn(offsets, self.heads) * MIXING * self.gain / offsets
+        random_OH[:, :quiet] *= QUIET
         self.edge_weights.fit(edge_attr_O4, wanted_O[:, None] + random_OH)
         if self.value is not None:
-            self.value.weight.mul_(0.1).add_(torch.eye(self.channels))
+            self.value.weight.mul_(0.3)
+            self.value.weight[:quiet] *= QUIET
+            self.value.weight.add_(torch.eye(self.channels))
 
     def proposal(
         self, x_CNB: Tensor, neighbourhood: Neighbourhood, weight_EH: Tensor | None = None
@@ -98,12 +108,9 @@ class Expert(MessagePassing, ABC):
         if self.value is not None:
             values_CNB = self.value(values_CNB)
         if neighbourhood.pattern is not None:
-            dtype = weight_EH.dtype
-            m_CNB = sparse_neighbour_sum(values_CNB.to(dtype), weight_EH, neighbourhood.pattern)
+            m_CNB = sparse_neighbour_sum(values_CNB, weight_EH, neighbourhood.pattern)
         else:
-            m_CNB = self.propagate(
-                neighbourhood.edge_index_2E, values=values_CNB, weight=weight_EH
-            )
+            m_CNB = self.propagate(neighbourhood.edge_index_2E, values=values_CNB, weight=weight_EH.to(x_CNB.dtype))
         return self.propose(x_CNB, m_CNB)
 
     def weights(self, neighbourhood: Neighbourhood) -> Tensor:
@@ -117,7 +124,7 @@ class Expert(MessagePassing, ABC):
 
     @abstractmethod
     def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
-        """y from a cell's own state and the sum over its neighbours."""
+        """Y from a cell's own state and the sum over its neighbours."""
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """``y = x + u`` on any graph: the layer alone, as in ``torch_geometric.nn.conv``."""

@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from latticegraph.model.channel_linear import ChannelLinear
-from latticegraph.model.expert import Expert
+from latticegraph.model.expert import QUIET, Expert
 
 GATE_START = 2.0  # sigmoid(2) = 0.88: a cell begins by taking most of what its neighbours send
 
 
 class FunctionalExpert(Expert):
-    """Gated move of a cell's state towards a function of its neighbours (as in a gated recurrent unit).
+    """Gated move of a cell's state towards a function of its neighbours.
 
     Equation::
 
@@ -47,7 +47,13 @@ class FunctionalExpert(Expert):
                 layer.weight[:channels] *= 0.2
         with torch.no_grad():
             self.from_state.bias[:channels] = GATE_START  # type: ignore[index]
-        self.candidate.reset_parameters(0.5 * self.gain)
+        self.candidate.reset_parameters(0.6 * self.gain)
+
+    @torch.no_grad()
+    def start_transport(self, edge_attr_O4: Tensor, wanted_O: Tensor, quiet: int) -> None:
+        """As in :class:`Expert`; the candidate leaves the quiet channels nearly alone too."""
+        super().start_transport(edge_attr_O4, wanted_O, quiet)
+        self.candidate.weight[:quiet] *= QUIET
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
@@ -55,8 +61,8 @@ class FunctionalExpert(Expert):
         self._start()
 
     def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
-        """y from the state and the sum over neighbours."""
+        """Y from the state and the sum over neighbours."""
         both = self.from_sum(m_CNB, plus_KNB=self.from_state(x_CNB))
         gate, hidden = both.chunk(2)
-        target = self.candidate(silu(hidden), plus_KNB=m_CNB)
+        target: Tensor = self.candidate(silu(hidden), plus_KNB=m_CNB)
         return torch.lerp(x_CNB, target, torch.sigmoid(gate))

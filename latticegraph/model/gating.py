@@ -28,7 +28,7 @@ class Gate:
 
 
 def balance(usage_XN: Tensor) -> Tensor:
-    """``X * sum_x mean(usage_x)^2 - 1``: 0 when all experts are used alike, X - 1 when only one is."""
+    """``X * sum_x mean(usage_x)^2 - 1``: 0 when all are used alike, X - 1 when only one is."""
     return usage_XN.shape[0] * usage_XN.mean(dim=1).square().sum() - 1.0
 
 
@@ -59,6 +59,7 @@ class GatingNetwork(nn.Module):
     @torch.no_grad()
     def prefer(self, expert: int, margin: float) -> None:
         """Start with ``expert`` ahead of the others by ``margin`` before the temperature."""
+        assert self.logits.bias is not None  # made with one
         self.logits.bias[expert] += margin
 
     def forward(self, x_CNB: Tensor) -> Gate:

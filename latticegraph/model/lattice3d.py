@@ -5,7 +5,6 @@ Legend: C channels, N cells, B batch, X experts, T steps, E edges, H heads.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +22,9 @@ from latticegraph.model.gating import Gate, GatingNetwork
 from latticegraph.model.local_expert import LocalExpert
 from latticegraph.model.transport import start_transport
 
-TENSORS_PER_STEP = 40  # state-sized tensors alive per step in a training rollout, measured at 16 channels
+TENSORS_PER_STEP = (
+    40  # state-sized tensors alive per step in a training rollout, measured at 16 channels
+)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Lattice3D(nn.Module):
     which, the gates g summing to 1, is the gated mean of the experts' proposals y.
 
     Args:
-        settings: channels, experts, gating, dynamics, aggregation, initialisation and memory budget.
-        graph: the lattice whose typed edges the experts use.
+        settings: channels, experts, gating, dynamics, aggregation, initialisation and memory
+        budget. graph: the lattice whose typed edges the experts use.
 
     Shapes:
         (C, N, B) -> Rollout
@@ -91,7 +92,8 @@ class Lattice3D(nn.Module):
         )
         self.neighbourhoods = [_neighbourhood(graph, kind, settings) for kind in EdgeType]
         if settings.init.init_method == "transport":
-            start_transport(experts, self.gating, graph, settings.dynamics.steps)
+            steps, quiet = settings.dynamics.steps, settings.surface_channels
+            start_transport(experts, self.gating, graph, steps, quiet)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Lattice3D:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -102,7 +104,10 @@ class Lattice3D(nn.Module):
 
     def edge_weights(self) -> list[Tensor]:
         """Edge weights (E, H) of every expert; constant during a rollout."""
-        return [e.weights(n) for e, n in zip(self.experts, self.neighbourhoods, strict=True)]
+        return [e.weights(n) for e, n in zip(self._experts(), self.neighbourhoods, strict=True)]
+
+    def _experts(self) -> list[Expert]:
+        return [expert for expert in self.experts if isinstance(expert, Expert)]
 
     def step(self, x_CNB: Tensor, weights: list[Tensor] | None = None) -> tuple[Tensor, Gate]:
         """One residual update of all cells and samples.
@@ -113,7 +118,7 @@ class Lattice3D(nn.Module):
         """
         weights = self.edge_weights() if weights is None else weights
         gate: Gate = self.gating(x_CNB)
-        parts = zip(self.experts, self.neighbourhoods, weights, gate.share_XNB, strict=True)
+        parts = zip(self._experts(), self.neighbourhoods, weights, gate.share_XNB, strict=True)
         new_CNB = None
         for expert, neighbourhood, weight_EH, share_NB in parts:
             proposal_CNB = expert.proposal(x_CNB, neighbourhood, weight_EH)
@@ -127,8 +132,8 @@ class Lattice3D(nn.Module):
     def rollout(self, x_CNB: Tensor, steps: int | None = None, record: bool = False) -> Rollout:
         """Apply :meth:`step` until all samples converge or ``steps`` are done.
 
-        Batches whose states would exceed ``max_memory_gb`` are split into chunks, recomputed in the backward
-        pass; the result is the same.
+        Batches whose states would exceed ``max_memory_gb`` are split into chunks, recomputed in
+        the backward pass; the result is the same.
 
         Args:
             x_CNB: first states.
@@ -181,8 +186,8 @@ class Lattice3D(nn.Module):
             change_B = _relative_change(x_CNB, new_CNB)
             x_CNB = new_CNB
             counted_B = active_B.to(gate.share_XNB.dtype)
-            usage_XN = usage_XN + gate.share_XNB @ counted_B
-            z = z + gate.z_B @ counted_B
+            usage_XN = usage_XN + (gate.share_XNB * counted_B).sum(-1)
+            z = z + (gate.z_B * counted_B).sum()
             changes.append(change_B.mean())
             if record:
                 trajectory.append(x_CNB)
@@ -203,7 +208,7 @@ class Lattice3D(nn.Module):
         )
 
     def _control(self, x_CNB: Tensor, record: bool) -> Rollout:
-        """The rollout without lattice, for comparison: identity, or written states copied to the read cells."""
+        """A rollout without lattice: identity, or written states copied to the read cells."""
         if self.settings.dynamics.mode == "wire":
             x_CNB = x_CNB.index_copy(1, self.read, x_CNB.index_select(1, self.written))
         return Rollout(
@@ -236,7 +241,8 @@ def _relative_change(old_CNB: Tensor, new_CNB: Tensor) -> Tensor:
     """``|new - old| / |old|`` per sample."""
     difference_B = torch.linalg.vector_norm(new_CNB - old_CNB, dim=(0, 1))
     size_B = torch.linalg.vector_norm(old_CNB, dim=(0, 1))
-    return difference_B / size_B.clamp_min(torch.finfo(old_CNB.dtype).tiny)
+    change_B: Tensor = difference_B / size_B.clamp_min(torch.finfo(old_CNB.dtype).tiny)
+    return change_B
 
 
 def _join(chunks: list[Rollout]) -> Rollout:
@@ -246,7 +252,8 @@ def _join(chunks: list[Rollout]) -> Rollout:
     longest = max(c.change_T.numel() for c in chunks)
 
     def mean(values: list[Tensor], weights: Tensor) -> Tensor:
-        return torch.tensordot(weights / weights.sum(), torch.stack(values), dims=1)
+        shape = (-1, *[1] * values[0].ndim)
+        return ((weights / weights.sum()).view(shape) * torch.stack(values)).sum(dim=0)
 
     def padded(c: Rollout) -> Tensor:
         return nn.functional.pad(c.change_T, (0, longest - c.change_T.numel()))
@@ -254,7 +261,9 @@ def _join(chunks: list[Rollout]) -> Rollout:
     trajectories = [c.trajectory_TCNB for c in chunks if c.trajectory_TCNB is not None]
     if trajectories:
         most = max(t.shape[0] for t in trajectories)
-        trajectories = [torch.cat([t, t[-1:].expand(most - t.shape[0], -1, -1, -1)]) for t in trajectories]
+        trajectories = [
+            torch.cat([t, t[-1:].expand(most - t.shape[0], -1, -1, -1)]) for t in trajectories
+        ]
     return Rollout(
         states_CNB=torch.cat([c.states_CNB for c in chunks], dim=2),
         usage_XN=mean([c.usage_XN for c in chunks], steps),

@@ -37,5 +37,6 @@ class LocalExpert(Expert):
         self.mix.reset_parameters(0.2 * self.gain)
 
     def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
-        """y from the state and the sum over neighbours."""
-        return self.mix(m_CNB, plus_KNB=x_CNB)
+        """Y from the state and the sum over neighbours."""
+        y_CNB: Tensor = self.mix(m_CNB, plus_KNB=x_CNB)
+        return y_CNB

@@ -1,7 +1,6 @@
-"""Surface numbers into cells, and cells back into surface numbers.
+"""Surface numbers into cells.
 
-Legend: B batch, S surface width, M face cells, P surface channels (S = M * P), C channels, N cells,
-D teacher width.
+Legend: B batch, S surface width, M face cells, P surface channels (S = M * P), C channels, N cells.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from latticegraph.model.positional import PositionalEncoding
 class EmbeddingToLatticeMapper(nn.Module):
     """Writes the surface into the states of the input face.
 
-    Surface number (m, p) becomes channel p of face cell m. The other channels get a learned linear function of
-    the surface: of the cell's own numbers (``cell``) or of all of them (``dense``). A positional
-    encoding is added. Everything is linear in the surface.
+    Surface number (m, p) becomes channel p of face cell m. The other channels get a learned linear
+    function of the surface: of the cell's own numbers (``cell``) or of all of them (``dense``). A
+    positional encoding is added. Everything is linear in the surface.
 
     Args:
         settings: state and surface channels, lift and positional encoding.
@@ -51,9 +50,7 @@ class EmbeddingToLatticeMapper(nn.Module):
         if kind != "none":
             coordinates = graph.coordinates_N3[graph.written_cells]
             dimensions = graph.settings.dimensions
-            self.position = PositionalEncoding(
-                kind, coordinates, dimensions, self.channels, gain
-            )
+            self.position = PositionalEncoding(kind, coordinates, dimensions, self.channels, gain)
 
     def forward(self, surface_BS: Tensor, x_CNB: Tensor) -> Tensor:
         """States with the surface written into the face cells."""
@@ -69,57 +66,3 @@ class EmbeddingToLatticeMapper(nn.Module):
         if self.position is not None:
             face_CMB = face_CMB + self.position()[:, :, None]
         return x_CNB.index_copy(1, self.cells, face_CMB)
-
-
-class LatticeToEmbeddingExtractor(nn.Module):
-    """Reads the surface, and with ``states`` a linear correction, from the states of the output face.
-
-    Surface number (m, p) is ``gain * x[p, m] + offset``. The correction is a linear map of all channels of the read
-    cells to teacher space that starts at zero.
-
-    Args:
-        settings: state and surface channels, readout.
-        graph: the lattice.
-        teacher_dimension: D.
-
-    Shapes:
-        (C, N, B) -> surface (B, S), correction (B, D) or None
-    """
-
-    def __init__(
-        self, settings: ModelSettings, graph: LatticeGraph, teacher_dimension: int
-    ) -> None:
-        super().__init__()
-        cells = graph.read_cells.numel()
-        self.per_cell = settings.surface_channels
-        self.register_buffer("cells", graph.read_cells.clone(), persistent=False)
-        self.cells: Tensor
-        self.gain = nn.Parameter(torch.ones(cells * self.per_cell))
-        self.offset = nn.Parameter(torch.zeros(cells * self.per_cell))
-        self.correction: nn.Linear | None = None
-        if settings.mapper.readout == "states":
-            width = cells * settings.state_channels
-            self.correction = nn.Linear(width, teacher_dimension, bias=False)
-            nn.init.zeros_(self.correction.weight)
-
-    def raw_surface(self, x_CNB: Tensor) -> Tensor:
-        """Surface numbers before gain and offset, (B, S)."""
-        face_PMB = x_CNB[: self.per_cell].index_select(1, self.cells)
-        return face_PMB.permute(2, 1, 0).flatten(1)
-
-    @torch.no_grad()
-    def calibrate(self, raw_BS: Tensor, wanted_BS: Tensor) -> None:
-        """Least-squares gain and offset of every surface number; the gain of a dead number stays 1."""
-        raw, wanted = raw_BS - raw_BS.mean(0), wanted_BS - wanted_BS.mean(0)
-        power = raw.square().sum(0)
-        gain = torch.where(power > 0, (raw * wanted).sum(0) / power.clamp_min(1e-12), 1.0)
-        self.gain.copy_(gain)
-        self.offset.copy_(wanted_BS.mean(0) - gain * raw_BS.mean(0))
-
-    def forward(self, x_CNB: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Surface numbers, and the correction in teacher space."""
-        surface_BS = self.raw_surface(x_CNB) * self.gain + self.offset
-        if self.correction is None:
-            return surface_BS, None
-        read = x_CNB.index_select(1, self.cells)
-        return surface_BS, self.correction(read.permute(2, 0, 1).flatten(1))

@@ -15,7 +15,7 @@ OCTAVES = 4
 
 
 def sinusoidal_features(coordinates_N3: Tensor) -> Tensor:
-    """Sines and cosines of absolute coordinates at wavelengths 2, 8, 32, 128 cells (Vaswani et al. 2017).
+    """Sines and cosines of coordinates at wavelengths 2, 8, 32, 128 cells (Vaswani et al. 2017).
 
     Shapes:
         (N, 3) -> (N, 24)
@@ -26,11 +26,11 @@ def sinusoidal_features(coordinates_N3: Tensor) -> Tensor:
 
 
 def fractal_features(coordinates_N3: Tensor, dimensions: tuple[int, int, int]) -> Tensor:
-    """Self-similar triangle waves of the relative position: the same pattern at half the size, per octave.
+    """Self-similar triangle waves of the relative position, at half the size per octave.
 
-    Octave k is ``2^-k tri(2^k p)`` and the same a quarter period later, with ``p = (coordinate + 1/2) / side`` in (0, 1)
-    and tri the triangle wave of period 1: the terms of the Takagi curve. It depends on p alone, so it
-    transfers between cube sizes.
+    Octave k is ``2^-k tri(2^k p)`` and the same a quarter period later, with ``p = (coordinate +
+    1/2) / side`` in (0, 1) and tri the triangle wave of period 1: the terms of the Takagi curve.
+    It depends on p alone, so it transfers between cube sizes.
 
     Shapes:
         (N, 3) -> (N, 24)
@@ -47,8 +47,8 @@ class PositionalEncoding(nn.Module):
     """What tells one cell from another.
 
     Args:
-        kind: ``learned``: one free vector per cell; ``sinusoidal`` and ``fractal``: a learned linear map of
-            fixed features, which transfers between cube sizes.
+        kind: ``learned``: one free vector per cell; ``sinusoidal`` and ``fractal``: a learned
+            linear map of fixed features, which transfers between cube sizes.
         coordinates_N3: integer coordinates of the cells.
         dimensions: sides of the cube.
         channels: C.

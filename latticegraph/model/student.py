@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from latticegraph.config.model import ModelSettings
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph, check_reach
+from latticegraph.model.extractor import LatticeToEmbeddingExtractor
 from latticegraph.model.gating import balance
 from latticegraph.model.lattice3d import Lattice3D
-from latticegraph.model.mapper import EmbeddingToLatticeMapper, LatticeToEmbeddingExtractor
+from latticegraph.model.mapper import EmbeddingToLatticeMapper
 from latticegraph.model.output import StudentOutput
 from latticegraph.model.transformer import EmbeddingTransformer
 from latticegraph.model.volume_init import VolumeStateInitializer
+
+START_BATCH = 256  # samples per rollout while the readout is fitted
 
 
 class Student(nn.Module):
@@ -27,7 +30,8 @@ class Student(nn.Module):
         s = to_surface((e - mean) / std);  x_0 = write(s);  x_T = Lattice3D(x_0)
         e' = mean + std * (to_teacher(read(x_T)) + R x_T[back])
 
-    On a ``volume`` surface every cell carries one number of the embedding itself and there is no projection.
+    On a ``volume`` surface every cell carries one number of the embedding itself and there is no
+    projection.
 
     Args:
         settings: the model section of the configuration.
@@ -56,7 +60,8 @@ class Student(nn.Module):
         if is_volume and self.surface_width != teacher_dimension:
             raise ConfigError(
                 "lattice.dimensions",
-                f"expected {teacher_dimension} cells for surface 'volume', got {self.surface_width}",
+                f"expected {teacher_dimension} cells for surface 'volume', got "
+                f"{self.surface_width}",
                 "Change lattice.dimensions or the teacher",
             )
         with torch.random.fork_rng(devices=[]):
@@ -86,13 +91,16 @@ class Student(nn.Module):
         self.std: Tensor
 
     @torch.no_grad()
-    def start_from_data(self, source_BD: Tensor, target_BD: Tensor, calibrate: int = 512) -> None:
-        """Data-driven start: standardisation, PCA directions, and the gain of the read surface.
+    def start_from_data(self, source_BD: Tensor, target_BD: Tensor, samples: int = 8192) -> None:
+        """Data-driven start: standardisation, PCA directions, and the readout of the lattice.
+
+        Gain and offset of the read surface, and the correction where configured, are fitted in
+        closed form to the states that the untrained lattice produces.
 
         Args:
             source_BD: training embeddings that go in.
             target_BD: training embeddings that should come out, row by row.
-            calibrate: samples used for the gain; they are the first rows.
+            samples: rows the readout is fitted to; they are evenly spread.
         """
         self.mean_D.copy_(source_BD.mean(0))
         self.target_mean_D.copy_(target_BD.mean(0))
@@ -102,19 +110,43 @@ class Student(nn.Module):
             variances, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
             kept = variances.flip(0)[: self.surface_width].mean().sqrt() / self.std
             self.transformer.start_from(vectors.T.flip(0).to(self.std.dtype), float(kept))
-        sample = source_BD[:calibrate]
-        wanted_BS = self._surface(sample)
-        states = self.lattice.rollout(self._first_states(wanted_BS)).states_CNB
-        self.extractor.calibrate(self.extractor.raw_surface(states), wanted_BS)
+        every = -(-len(source_BD) // samples)
+        self._start_readout(source_BD[::every], target_BD[::every])
+
+    def _start_readout(self, source_BD: Tensor, target_BD: Tensor) -> None:
+        wanted_BS = self._surface(source_BD)
+        raws, features = [], []
+        for part_BS in wanted_BS.split(START_BATCH):
+            states = self.lattice.rollout(self._first_states(part_BS)).states_CNB
+            raws.append(self.extractor.raw_surface(states))
+            if self.extractor.correction is not None:
+                features.append(self.extractor.features(states))
+        raw_BS = torch.cat(raws)
+        self.extractor.calibrate(raw_BS, wanted_BS)
+        if not features:
+            return
+        features_BF = self.extractor.standardise(torch.cat(features))
+        if self.settings.mapper.readout_init == "ridge":
+            surface_BS = raw_BS * self.extractor.gain + self.extractor.offset
+            residual_BD = (target_BD - self.target_mean_D) / self.std - self._decode(surface_BS)
+            self.extractor.fit_correction(features_BF, residual_BD)
+
+    def _decode(self, surface_BS: Tensor) -> Tensor:
+        if self.transformer is None:
+            return surface_BS
+        standard_BD: Tensor = self.transformer.decode(surface_BS)
+        return standard_BD
 
     def _surface(self, embedding_BD: Tensor) -> Tensor:
         standard_BD = (embedding_BD - self.mean_D) / self.std
         if self.transformer is None:
             return standard_BD
-        return self.transformer.encode(standard_BD)
+        surface_BS: Tensor = self.transformer.encode(standard_BD)
+        return surface_BS
 
     def _first_states(self, surface_BS: Tensor) -> Tensor:
-        return self.mapper(surface_BS, self.volume(surface_BS))
+        states_CNB: Tensor = self.mapper(surface_BS, self.volume(surface_BS))
+        return states_CNB
 
     def forward(
         self, embedding_BD: Tensor, steps: int | None = None, record: bool = False
@@ -129,7 +161,7 @@ class Student(nn.Module):
         x_CNB = self._first_states(self._surface(embedding_BD))
         rollout = self.lattice.rollout(x_CNB, steps, record)
         surface_BS, correction_BD = self.extractor(rollout.states_CNB)
-        standard_BD = surface_BS if self.transformer is None else self.transformer.decode(surface_BS)
+        standard_BD = self._decode(surface_BS)
         if correction_BD is not None:
             standard_BD = standard_BD + correction_BD
         return StudentOutput(

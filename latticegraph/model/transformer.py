@@ -52,9 +52,10 @@ class ResidualLevel(nn.Module):
 class EmbeddingTransformer(nn.Module):
     """Maps standardised teacher embeddings to S surface numbers of unit variance, and back.
 
-    ``linear``: one linear map each way. ``autoencoder``: with a residual hidden layer each way. ``hierarchical``:
-    through the widths of ``levels``, each a linear map with a residual hidden layer, and back in
-    reverse order. All kinds start as the projection on ``directions`` (PCA) or on random orthogonal ones.
+    ``linear``: one linear map each way. ``autoencoder``: with a residual hidden layer each way.
+    ``hierarchical``: through the widths of ``levels``, each a linear map with a residual hidden
+    layer, and back in reverse order. All kinds start as the projection on ``directions`` (PCA) or
+    on random orthogonal ones.
 
     Args:
         settings: kind, hidden, levels, layer_norm, dropout, init.
@@ -86,10 +87,12 @@ class EmbeddingTransformer(nn.Module):
 
         Args:
             directions_RD: orthonormal rows, most important first; at least min(S, D) of them.
-            surface_scale: root mean square of the projections, so that the surface has unit variance.
+            surface_scale: root mean square of the projections, so that the surface has unit
+                variance.
         """
         self.surface_scale.fill_(surface_scale)
-        down, up = list(self.to_surface), list(self.to_teacher)
+        down = [level for level in self.to_surface if isinstance(level, ResidualLevel)]
+        up = [level for level in self.to_teacher if isinstance(level, ResidualLevel)]
         for level in (*down, *up):
             nn.init.eye_(level.linear.weight)
             nn.init.zeros_(level.linear.bias)
@@ -102,20 +105,16 @@ class EmbeddingTransformer(nn.Module):
     def encode(self, embedding_BD: Tensor) -> Tensor:
         """Standardised embeddings to the surface."""
         surface: Tensor = self.to_surface(embedding_BD)
-        return surface / self.surface_scale
+        return surface.to(embedding_BD.dtype) / self.surface_scale
 
     def decode(self, surface_BS: Tensor) -> Tensor:
         """The surface to standardised embeddings."""
         embedding: Tensor = self.to_teacher(surface_BS * self.surface_scale)
-        return embedding
+        return embedding.to(surface_BS.dtype)
 
 
-def _chain(
-    widths: Sequence[int], nonlinear: bool, settings: TransformerSettings
-) -> nn.Sequential:
+def _chain(widths: Sequence[int], nonlinear: bool, settings: TransformerSettings) -> nn.Sequential:
     levels = []
     for inputs, outputs in pairwise(widths):
-        levels.append(
-            ResidualLevel(inputs, outputs, settings.hidden if nonlinear else 0, settings)
-        )
+        levels.append(ResidualLevel(inputs, outputs, settings.hidden if nonlinear else 0, settings))
     return nn.Sequential(*levels)

@@ -1,7 +1,7 @@
 """Transport initialisation: a signal crosses the lattice from the first update on.
 
-With random experts nothing reaches the output face and training sits at the mean predictor. One neighbour, straight
-towards the input face, starts at weight 1 and all others near 0.
+With random experts nothing reaches the output face and training sits at the mean predictor. One
+neighbour, straight towards the input face, starts at weight 1 and all others near 0.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from latticegraph.model.expert import Expert
 from latticegraph.model.gating import GatingNetwork
 
 MARGIN = 2.0  # logits by which the carrying expert leads: softmax([2, 0, 0]) = 0.79
-CARRIER_NOISE = 0.3  # a carrying expert's other weights, summed: the signal keeps most of its size
-OTHER_NOISE = 1.0
 
 
 def start_transport(
-    experts: Sequence[Expert], gating: GatingNetwork, graph: LatticeGraph, steps: int
+    experts: Sequence[Expert], gating: GatingNetwork, graph: LatticeGraph, steps: int, quiet: int
 ) -> None:
     """Start ``experts`` so that the input face's signal moves towards the output face.
 
-    Surfaces that are read where they are written need no transport: there the local expert leads and the state starts
-    by staying what it is.
+    Surfaces that are read where they are written need no transport: there the local expert leads
+    and the state starts by staying what it is.
 
     Args:
         experts: local, functional, distant, in this order.
         gating: made to prefer the expert that carries the signal.
         graph: the lattice.
         steps: steps of a rollout; the signal has to arrive within them.
+        quiet: channels that carry the surface.
     """
     carrying_O = carrying_offsets(graph, steps)
     carrier = EdgeType.LOCAL
@@ -46,15 +45,15 @@ def start_transport(
             wanted_O = (graph.offsets_O3[mine] == 0).all(dim=1).float()
         else:
             wanted_O = carrying_O[mine]
-        noise = CARRIER_NOISE if bool(wanted_O.any()) else OTHER_NOISE
-        expert.start_transport(attr_O4, wanted_O, noise)
+        expert.start_transport(attr_O4, wanted_O, quiet)
 
 
 def carrying_offsets(graph: LatticeGraph, steps: int) -> Tensor:
-    """Weight of every offset in the initial transport, (O,): zero everywhere if no signal has to cross.
+    """Weight of every offset in the initial transport, (O,); zeros if no signal has to cross.
 
-    The straight offset of g cells towards the front carries all of it, where g is the smallest stride that divides the
-    depth and arrives within ``steps``; without such a stride all straight offsets share it.
+    The straight offset of g cells towards the front carries all of it, where g is the smallest
+    stride that divides the depth and arrives within ``steps``; without such a stride all straight
+    offsets share it.
     """
     weight_O = torch.zeros(graph.offsets_O3.shape[0])
     settings = graph.settings

@@ -15,9 +15,9 @@ from latticegraph.lattice import LatticeGraph
 class VolumeStateInitializer(nn.Module):
     """First state of every cell, before the surface is written.
 
-    ``zeros``; ``learned``: a free vector per cell, the same for every sample; ``noise``: a fixed random vector per
-    cell; ``depth_decay``: ``decay^depth_i * W u``, which hands the input u to all cells at once and so
-    bypasses the lattice. Written cells start at zero.
+    ``zeros``; ``learned``: a free vector per cell, the same for every sample; ``noise``: a fixed
+    random vector per cell; ``depth_decay``: ``decay^depth_i * W u``, which hands the input u to
+    all cells at once and so bypasses the lattice. Written cells start at zero.
 
     Args:
         settings: kind, noise_std and depth_decay.
@@ -46,6 +46,8 @@ class VolumeStateInitializer(nn.Module):
         free[graph.written_cells] = False
         self.register_buffer("free_cells", free.nonzero().squeeze(1), persistent=False)
         self.free_cells: Tensor
+        self.state: Tensor
+        self.decay: Tensor
         shape = (channels, int(free.sum()))
         if self.kind == "learned" and shape[1]:
             self.state = nn.Parameter(torch.randn(shape) * 0.5 * gain)
@@ -53,7 +55,7 @@ class VolumeStateInitializer(nn.Module):
             self.register_buffer("state", torch.randn(shape) * settings.noise_std)
         elif self.kind == "depth_decay" and shape[1]:
             depth_N = graph.depth_N[self.free_cells]
-            self.register_buffer("decay", settings.depth_decay**depth_N.float(), persistent=False)
+            self.register_buffer("decay", settings.depth_decay ** depth_N.float(), persistent=False)
             self.project = nn.Linear(surface_width, channels)
 
     def forward(self, surface_BS: Tensor) -> Tensor:
@@ -63,7 +65,7 @@ class VolumeStateInitializer(nn.Module):
         if self.kind == "zeros" or not self.free_cells.numel():
             return x_CNB
         if self.kind == "depth_decay":
-            projected_CB = self.project(surface_BS).t()
+            projected_CB = self.project(surface_BS).t().to(x_CNB.dtype)
             states = projected_CB[:, None, :] * self.decay[None, :, None]
         else:
             states = self.state[:, :, None].expand(-1, -1, batch)

@@ -22,9 +22,7 @@ def random_data(nodes: int = 9, edges: int = 30) -> Data:
     edge_index = torch.randint(1, nodes, (2, edges))
     direction = torch.nn.functional.normalize(torch.randn(edges, 3), dim=1)
     attr = torch.cat([torch.rand(edges, 1), direction], dim=1).double()
-    return Data(
-        x=torch.randn(nodes, 4, dtype=torch.float64), edge_index=edge_index, edge_attr=attr
-    )
+    return Data(x=torch.randn(nodes, 4, dtype=torch.float64), edge_index=edge_index, edge_attr=attr)
 
 
 def apply(expert: Expert, data: Data) -> Tensor:

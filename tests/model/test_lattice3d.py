@@ -15,7 +15,7 @@ Build = Callable[..., Student]
 
 
 def reach_after(graph: LatticeGraph, cell: int, steps: int) -> torch.Tensor:
-    """Cells that ``cell`` can influence after ``steps``, by walking along edges one step at a time."""
+    """Cells that ``cell`` can influence after ``steps``, by walking along edges."""
     reached = torch.zeros(graph.num_cells, dtype=torch.bool)
     reached[cell] = True
     source, target = graph.edge_index_2E
@@ -37,7 +37,10 @@ def test_lattice_influence_is_exactly_the_light_cone(
         x = torch.randn(4, graph.num_cells, 1, dtype=torch.float64)
         y = x.clone()
         y[:, cell] += 1.0
-        moved = student.lattice.rollout(y, steps).states_CNB - student.lattice.rollout(x, steps).states_CNB
+        moved = (
+            student.lattice.rollout(y, steps).states_CNB
+            - student.lattice.rollout(x, steps).states_CNB
+        )
         influenced = (moved != 0).any(dim=(0, 2)) if moved.ndim == 3 else moved
         assert torch.equal(influenced, reach_after(graph, cell, steps))
 

@@ -63,9 +63,7 @@ def test_transformer_dropout_acts_in_training_only() -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_mapper_writes_each_number_into_its_own_cell(lift: str, channels: int) -> None:
     graph = LatticeGraph.build(small_lattice())
-    settings = small_model(
-        surface_channels=channels, mapper={"lift": lift, "positional": "none"}
-    )
+    settings = small_model(surface_channels=channels, mapper={"lift": lift, "positional": "none"})
     mapper = EmbeddingToLatticeMapper(settings, graph)
     surface = torch.randn(3, 20 * channels)
     states = mapper(surface, torch.zeros(4, 80, 3))

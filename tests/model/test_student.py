@@ -37,9 +37,7 @@ def test_student_gradient_reaches_every_parameter(build: Build, name: str) -> No
     excite(student)
     data = embeddings(8)
     mse_loss(student(data).embedding_BD, data).backward()
-    silent = [
-        n for n, p in student.named_parameters() if p.grad is None or not bool(p.grad.any())
-    ]
+    silent = [n for n, p in student.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert silent == []
 
 
@@ -139,7 +137,10 @@ def test_student_seed_decides_the_parameters_and_leaves_the_global_state() -> No
     drawn = torch.rand(1)
     torch.manual_seed(11)
     assert torch.equal(drawn, torch.rand(1))
-    same, other = Student(small_model(), graph, 24, seed=1), Student(small_model(), graph, 24, seed=2)
+    same, other = (
+        Student(small_model(), graph, 24, seed=1),
+        Student(small_model(), graph, 24, seed=2),
+    )
     for a, b in zip(first.parameters(), same.parameters(), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(first.mapper.lift, other.mapper.lift)  # type: ignore[arg-type]

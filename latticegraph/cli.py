@@ -1,0 +1,218 @@
+"""The commands ``latticegraph train | evaluate | describe``; what they do is in pipeline/."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latticegraph.config import Config, dump_config, load_config
+from latticegraph.errors import LatticeGraphError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+USER_ERROR = 2
+INTERRUPTED = 130
+PIPED_WIDTH = 120
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command and its options; None takes those of the process.
+
+    Returns:
+        The exit status: 0 done, 2 for an error of the user's, 128 + signal after an interruption.
+    """
+    _speak_utf8()
+    options = _parser().parse_args(arguments)
+    _show_log()
+    try:
+        status: int = options.run(options)
+    except LatticeGraphError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail(
+            f"{error.filename or 'disk'}: {error.strerror}. Free disk space and try again."
+        )
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="latticegraph", description="Train a cube of cells to carry the meaning of text."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    train = _command(commands, "train", _train, "train a cube and report on held-out text")
+    train.add_argument("--experiment-name", metavar="NAME", help="run folder (run.name)")
+    train.add_argument(
+        "--resume",
+        default="false",
+        metavar="WHAT",
+        help="false (default): start anew; true: continue the run; auto: continue it where there "
+        "is a checkpoint; or the path of a checkpoint",
+    )
+    train.add_argument("--print-config", action="store_true", help="print all settings and stop")
+    train.add_argument(
+        "--dry-run", action="store_true", help="check and build everything, write nothing"
+    )
+    evaluate = _command(commands, "evaluate", _evaluate, "measure a run on text it never saw")
+    evaluate.add_argument("--run", dest="folder", required=True, help="folder of a finished run")
+    evaluate.add_argument(
+        "--data", nargs="+", required=True, metavar="FILE", help=".txt or .jsonl files"
+    )
+    evaluate.add_argument("--sts", metavar="FILE", help="STS-B pairs, .tsv or .jsonl")
+    describe = _command(commands, "describe", _describe, "describe a lattice without building it")
+    for command in (evaluate, describe):
+        command.add_argument("--json", metavar="OUT", help="also write the result as JSON")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run)
+    command.add_argument(
+        "--config",
+        required=name != "evaluate",
+        metavar="FILE",
+        help="YAML file" + (" in place of the run's own" if name == "evaluate" else ""),
+    )
+    command.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings that win over the file, for instance training.batch_size=32",
+    )
+    return command
+
+
+def _train(options: argparse.Namespace) -> int:
+    overrides = list(options.set)
+    if options.experiment_name is not None:
+        # Quoted, so that YAML does not read a name such as 8 as a number.
+        overrides.append(f"run.name={json.dumps(options.experiment_name)}")
+    config = load_config(options.config, overrides)
+    if options.print_config:
+        sys.stdout.write(dump_config(config))
+        return 0
+    if options.dry_run:
+        return _dry_run(config)
+    from latticegraph.pipeline.train_run import train
+
+    outcome = train(config, options.resume)
+    folder = Path(outcome["run_dir"])
+    if outcome["reason"] == "interrupted":
+        sys.stderr.write(
+            f"interrupted after {outcome['updates']} updates; to go on: latticegraph train "
+            f"--config {folder / 'config.yaml'} --resume true\n"
+        )
+        return 128 + int(outcome["signal"])
+    _show_report(outcome["report"])
+    sys.stdout.write(f"report: {folder / 'report.md'}\n")
+    return 0
+
+
+def _dry_run(config: Config) -> int:
+    from latticegraph.pipeline.dry_run import dry_run
+
+    result = dry_run(config)
+    sys.stdout.write(
+        "dry run passed: {cells:,} cells, {edges:,} edges, {parameters:,} parameters, {train:,} + "
+        "{validation:,} + {heldout:,} samples, loss {loss:.3f}, forward and backward {seconds:.2f} "
+        "s on {device}; nothing was written\n".format(**result)
+    )
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from latticegraph.pipeline.evaluate_run import evaluate
+
+    report = evaluate(options.folder, options.data, options.sts, options.config, options.set)
+    _write(options.json, report)
+    _show_report(report)
+    sys.stdout.write(
+        "{heldout:,} samples measured, {seen_in_training:,} dropped because the run trained on "
+        "them\n".format(**report["data"])
+    )
+    if "sts" in report:
+        sys.stdout.write(
+            "STS Spearman: student {student:.3f}, teacher {teacher:.3f}\n".format(**report["sts"])
+        )
+    return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    config = load_config(options.config, options.set)
+    from latticegraph.pipeline.describe_run import describe
+    from latticegraph.pipeline.describe_text import description_table
+
+    result = describe(config)
+    _write(options.json, result)
+    console = _console()
+    console.print(description_table(config.lattice, result))
+    for warning in result["warnings"]:
+        console.print(f"warning: {warning}", highlight=False, soft_wrap=True, markup=False)
+    return 0
+
+
+def _write(path: str | None, result: dict[str, Any]) -> None:
+    if path is None:
+        return
+    from latticegraph.pipeline.json_file import write_json
+
+    write_json(Path(path).expanduser(), result, "--json")
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    from latticegraph.evaluation import console_table
+
+    _console().print(console_table(report))
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # Rich takes 80 columns where there is no terminal: too few for the report.
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+
+
+def _show_log() -> None:
+    """Notices of the package go to standard error, one line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("latticegraph")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    # torch says this once per process about every CSR product; there is nothing to do about it.
+    warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+
+
+def _speak_utf8() -> None:
+    """Text is UTF-8 whatever the locale says; what is piped in or out may hold any of it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _fail(message: str) -> int:
+    line = " ".join(message.split())
+    sys.stderr.write(f"error: {line}\n")
+    return USER_ERROR

@@ -1,0 +1,99 @@
+"""Read one YAML file of settings, with the line of whatever is wrong in it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.constructor import ConstructorError
+
+from latticegraph.errors import ConfigError
+
+MERGE = "tag:yaml.org,2002:merge"
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys and takes any key; here both are errors."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """One mapping, once its keys are known to be text and to differ."""
+        seen: dict[str, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == MERGE:
+                continue
+            mark = key_node.start_mark
+            if key_node.tag != self.DEFAULT_SCALAR_TAG:
+                raise ConstructorError(
+                    problem=f"a key that is no text, '{key_node.value}'", problem_mark=mark
+                )
+            if key_node.value in seen:
+                first = seen[key_node.value]
+                raise ConstructorError(
+                    problem=f"the key '{key_node.value}' again, first on line {first}",
+                    problem_mark=mark,
+                )
+            seen[key_node.value] = mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty file is an empty mapping.
+
+    Args:
+        path: the file, in UTF-8.
+
+    Raises:
+        ConfigError: when it is missing, unreadable, no UTF-8, no YAML or no mapping, names a key
+            twice, or has a key that is no text; the place is ``file:line`` where there is one.
+    """
+    if not path.is_file():
+        raise _missing(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            str(path), f"expected a readable file, got: {error.strerror}", "Check its permissions"
+        ) from error
+    try:
+        # PyYAML is handed text, for it takes bytes with a UTF-16 mark too.
+        tree = yaml.load(content.decode("utf-8"), _StrictLoader)  # noqa: S506
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}",
+            f"expected UTF-8 text, got the byte 0x{content[error.start]:02x}",
+            "Save the file as UTF-8",
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        raise ConfigError(
+            place, f"expected valid YAML, got: {reason}", "Correct that line"
+        ) from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        kind = "a list" if isinstance(tree, list) else f"'{tree}'"
+        raise ConfigError(
+            str(path),
+            f"expected sections with keys, got {kind}",
+            "Write for example 'run:' and below it '  seed: 1'",
+        )
+    return tree
+
+
+def _missing(path: Path) -> ConfigError:
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir():
+        return ConfigError(
+            "--config", f"expected a file, got '{path}'", f"There is no folder '{folder}'"
+        )
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml"))
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6) or names[:5]
+    found = ", ".join(str(folder / name) for name in near) or "no YAML file"
+    return ConfigError(
+        "--config", f"expected a file, got '{path}'", f"Choose another path; there is {found}"
+    )

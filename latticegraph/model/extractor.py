@@ -1,0 +1,121 @@
+"""Cells back into surface numbers and embeddings.
+
+Legend: B batch, S surface width, M face cells, P surface channels (S = M * P), C channels, N cells,
+F features (C * M), D teacher width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from latticegraph.config.model import ModelSettings
+from latticegraph.lattice import LatticeGraph
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+class LatticeToEmbeddingExtractor(nn.Module):
+    """Reads the surface, and with ``states`` a linear correction, from the output face.
+
+    Equation::
+
+        s[m, p] = gain * x[p, m] + offset
+        correction = R (f - mean) / std        f: all channels of all cells read
+
+    Args:
+        settings: state and surface channels, readout.
+        graph: the lattice.
+        teacher_dimension: D.
+
+    Shapes:
+        (C, N, B) -> surface (B, S), correction (B, D) or None
+    """
+
+    def __init__(
+        self, settings: ModelSettings, graph: LatticeGraph, teacher_dimension: int
+    ) -> None:
+        super().__init__()
+        cells = graph.read_cells.numel()
+        self.per_cell = settings.surface_channels
+        self.register_buffer("cells", graph.read_cells.clone(), persistent=False)
+        self.cells: Tensor
+        self.gain = nn.Parameter(torch.ones(cells * self.per_cell))
+        self.offset = nn.Parameter(torch.zeros(cells * self.per_cell))
+        self.correction: nn.Linear | None = None
+        if settings.mapper.readout == "states":
+            width = cells * settings.state_channels
+            self.correction = nn.Linear(width, teacher_dimension, bias=False)
+            nn.init.zeros_(self.correction.weight)
+            self.register_buffer("feature_mean_F", torch.zeros(width))
+            self.register_buffer("feature_std_F", torch.ones(width))
+        self.feature_mean_F: Tensor
+        self.feature_std_F: Tensor
+
+    def raw_surface(self, x_CNB: Tensor) -> Tensor:
+        """Surface numbers before gain and offset, (B, S)."""
+        face_PMB = x_CNB[: self.per_cell].index_select(1, self.cells)
+        return face_PMB.permute(2, 1, 0).flatten(1)
+
+    def features(self, x_CNB: Tensor) -> Tensor:
+        """All channels of the cells read, standardised, (B, F)."""
+        read_CMB = x_CNB.index_select(1, self.cells)
+        return (read_CMB.permute(2, 0, 1).flatten(1) - self.feature_mean_F) / self.feature_std_F
+
+    @torch.no_grad()
+    def calibrate(self, raw_BS: Tensor, wanted_BS: Tensor) -> None:
+        """Least-squares gain and offset of every surface number; a dead number keeps gain 1."""
+        raw, wanted = raw_BS - raw_BS.mean(0), wanted_BS - wanted_BS.mean(0)
+        power = raw.square().sum(0)
+        gain = torch.where(power > 0, (raw * wanted).sum(0) / power.clamp_min(1e-12), 1.0)
+        self.gain.copy_(gain)
+        self.offset.copy_(wanted_BS.mean(0) - gain * raw_BS.mean(0))
+
+    @torch.no_grad()
+    def standardise(self, features_BF: Tensor) -> Tensor:
+        """Keep mean and deviation of raw features (as :meth:`features` gives them at first)."""
+        self.feature_mean_F.copy_(features_BF.mean(0))
+        deviation_F = features_BF.std(0, correction=0)
+        self.feature_std_F.copy_(torch.where(deviation_F > 1e-6, deviation_F, 1.0))
+        return (features_BF - self.feature_mean_F) / self.feature_std_F
+
+    @torch.no_grad()
+    def fit_correction(self, features_BF: Tensor, residual_BD: Tensor) -> float:
+        """Start R as the ridge regression of what the surface leaves unexplained.
+
+        The penalty, relative to the features' variance, is the one of a fixed list that does best
+        on every eighth sample after a fit on the others (Hoerl and Kennard 1970).
+
+        Args:
+            features_BF: standardised features.
+            residual_BD: target minus decoded surface, in standardised units.
+
+        Returns:
+            The penalty chosen.
+        """
+        assert self.correction is not None  # only called where there is one
+        checked_B = torch.arange(len(features_BF), device=features_BF.device) % 8 == 0
+        fitted, errors = (features_BF[~checked_B], residual_BD[~checked_B]), []
+        for penalty in PENALTIES:
+            weight_DF = _ridge(*fitted, penalty)
+            predicted_BD = features_BF[checked_B] @ weight_DF.T
+            errors.append(float((predicted_BD - residual_BD[checked_B]).square().sum()))
+        best = PENALTIES[errors.index(min(errors))]
+        self.correction.weight.copy_(_ridge(features_BF, residual_BD, best))
+        return best
+
+    def forward(self, x_CNB: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Surface numbers, and the correction in teacher space."""
+        surface_BS = self.raw_surface(x_CNB) * self.gain + self.offset
+        if self.correction is None:
+            return surface_BS, None
+        return surface_BS, self.correction(self.features(x_CNB))
+
+
+def _ridge(features_BF: Tensor, target_BD: Tensor, penalty: float) -> Tensor:
+    """``argmin_W |F W^T - Y|^2 + penalty * B * |W|^2``, in double precision, (D, F)."""
+    features, target = features_BF.double(), target_BD.double()
+    gram = features.T @ features
+    gram.diagonal().add_(penalty * len(features))
+    weight_FD: Tensor = torch.linalg.solve(gram, features.T @ target)
+    return weight_FD.T.to(features_BF.dtype)

@@ -1,0 +1,76 @@
+"""Everything a training run needs, tried once, without a run folder.
+
+Legend: B batch, D teacher width.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from latticegraph.config import Config
+from latticegraph.errors import TrainingError
+from latticegraph.losses import CombinedLoss
+from latticegraph.pipeline.prepare import build_model, load_text
+from latticegraph.teachers import build_teacher
+from latticegraph.training import EmbeddingPairs
+from latticegraph.training.machine import resolve_device, training_session
+from latticegraph.training.updater import autocast
+
+
+def dry_run(config: Config) -> dict[str, Any]:
+    """Build and check everything, then do one forward and backward pass at the batch size.
+
+    The graph and the student are built, the text is read, the teacher loaded. Nothing is written,
+    not even the embedding cache.
+
+    Args:
+        config: the whole configuration.
+
+    Returns:
+        ``device``, ``cells``, ``edges``, ``parameters``, ``train``, ``validation``, ``heldout``,
+        ``loss`` and ``seconds`` of the pass.
+
+    Raises:
+        LatticeGraphError: whatever would stop the run, except for what only its later texts or
+            updates show.
+    """
+    device = resolve_device(config.run)
+    with training_session(config.run, device, config.model.init.reproducible):
+        graph, student = build_model(config, device)
+        splits = load_text(config)
+        teacher = build_teacher(config.teacher, device.type)
+        batch = splits.train[: config.training.batch_size]
+        source_BD = torch.from_numpy(teacher.encode([sample.source for sample in batch]))
+        target_BD = torch.from_numpy(teacher.encode([sample.target for sample in batch]))
+        pairs = EmbeddingPairs(source_BD, target_BD)
+        source_BD, target_BD = pairs.rows(torch.arange(len(batch)), device)
+        student.start_from_data(source_BD, target_BD)
+        variance = float(target_BD.var(0, correction=0).mean())
+        loss = CombinedLoss(
+            config.losses, config.model.gating, target_BD.mean(0), variance, graph
+        ).to(device)
+        student.lattice.checkpointing = config.training.activation_checkpointing
+        start = time.perf_counter()
+        with autocast(device, config.training.precision):
+            total, _ = loss(student(source_BD), target_BD)
+        total.backward()
+        value = float(total.detach())
+        seconds = time.perf_counter() - start
+    if not torch.isfinite(total.detach()):
+        raise TrainingError(
+            "losses", f"expected a finite loss, got {value}", "Lower the weights or model.init.gain"
+        )
+    return {
+        "device": str(device),
+        "cells": graph.num_cells,
+        "edges": graph.edge_index_2E.shape[1],
+        "parameters": sum(parameter.numel() for parameter in student.parameters()),
+        "train": len(splits.train),
+        "validation": len(splits.validation),
+        "heldout": len(splits.heldout),
+        "loss": value,
+        "seconds": seconds,
+    }

@@ -1,0 +1,183 @@
+"""Metrics of a finished run on text that it never saw."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latticegraph.config import Config, load_config
+from latticegraph.data import Sample, Splits, load_source, text_key
+from latticegraph.data.load import without_repeats
+from latticegraph.errors import CheckpointError, ConfigError, DataError, TeacherError
+from latticegraph.evaluation import sts_spearman
+from latticegraph.model import Student
+from latticegraph.pipeline.final_report import make_report, predict
+from latticegraph.pipeline.prepare import Prepared, embed_samples, prepare, text_fingerprint
+from latticegraph.pipeline.without_lattice import control_checkpoint
+from latticegraph.training import load_student
+from latticegraph.training.compare import decisive_settings
+from latticegraph.training.machine import resolve_device, training_session
+from latticegraph.training.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
+
+_FREE_SECTIONS = ("data.", "teacher.")
+
+
+def evaluate(
+    run_dir: str | Path,
+    data: Sequence[str | Path],
+    sts: str | Path | None = None,
+    config_file: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure the student, its controls and the baselines on other text.
+
+    The baselines are fitted again on the run's own training text, whose embeddings come through
+    the cache. Texts that the run trained on, or chose its checkpoint by, are dropped and counted.
+
+    Args:
+        run_dir: folder of a finished run.
+        data: files (``.txt``, ``.jsonl``) or built-in names.
+        sts: STS-B pairs (``.tsv``, ``.jsonl``); adds ``sts`` with the Spearman correlation of
+            student and teacher.
+        config_file: in place of the run's own ``config.yaml``.
+        overrides: ``dotted.key=value`` of the sections run, teacher, data and evaluation.
+
+    Returns:
+        The keys of ``report.json``; ``data`` also names the ``files`` and counts the samples
+        ``seen_in_training``.
+
+    Raises:
+        LatticeGraphError: the run is unfinished, its text or teacher changed, or no unseen text is
+            left.
+    """
+    run_dir = Path(run_dir)
+    report = _own_report(run_dir)
+    config = load_config(config_file or run_dir / "config.yaml", overrides)
+    device = resolve_device(config.run)
+    with training_session(config.run, device, config.model.init.reproducible):
+        stored, student, graph = load_student(RunFolder(run_dir).best)
+        _, retrained, _ = load_student(control_checkpoint(run_dir))
+        _check_settings(stored, config)
+        samples = _read(data, config)
+        prepared = prepare(config, device)
+        _check_origin(report, prepared)
+        unseen = _unseen(samples, prepared.splits)
+        (heldout,) = embed_samples(prepared.cache, [unseen])
+        splits = replace(prepared.splits, heldout=tuple(unseen))
+        prepared = replace(
+            prepared, splits=splits, heldout=heldout, hit_rate=prepared.cache.hit_rate
+        )
+        student = student.to(device)
+        result = make_report(prepared, student, graph, retrained.to(device))
+        if sts is not None:
+            result["sts"] = _similarity(prepared, student, sts)
+    result["training"] = report["training"]
+    result["data"] |= {
+        "files": [str(name) for name in data],
+        "seen_in_training": len(samples) - len(unseen),
+    }
+    return result
+
+
+def _own_report(run_dir: Path) -> dict[str, Any]:
+    path = run_dir / "report.json"
+    missing = [p for p in (path, control_checkpoint(run_dir)) if not p.is_file()]
+    if missing:
+        raise CheckpointError(
+            "--run",
+            f"expected the folder of a finished run, got '{run_dir}' without {missing[0].name}",
+            f"Finish it: train --config {run_dir / 'config.yaml'} --resume auto",
+        )
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            str(path),
+            f"expected the report that training wrote, got: {error}",
+            f"Write it again: train --config {run_dir / 'config.yaml'} --resume auto",
+        ) from error
+    return report
+
+
+def _read(names: Sequence[str | Path], config: Config) -> list[Sample]:
+    samples = [sample for name in names for sample in load_source(str(name), config.data.task)]
+    return without_repeats(samples)
+
+
+def _check_settings(stored: Config, config: Config) -> None:
+    """Refuse other settings of the trained model: they would be ignored."""
+    old, new = decisive_settings(stored), decisive_settings(config)
+    for key in old | new:
+        if not key.startswith(_FREE_SECTIONS) and old.get(key) != new.get(key):
+            raise ConfigError(
+                key,
+                f"expected {old.get(key)!r} as the run was trained, got {new.get(key)!r}",
+                "Change only keys of run, teacher, data and evaluation, or train again",
+            )
+
+
+def _check_origin(report: dict[str, Any], prepared: Prepared) -> None:
+    if report["data"]["fingerprint"] != text_fingerprint(prepared.splits):
+        raise DataError(
+            "data.train",
+            "expected the text that the run was trained on, got other text: its files, the Python "
+            "version (for stdlib) or the split changed since",
+            "Put the text back, so that what the run has seen can be told from what it has not",
+        )
+    teacher = prepared.cache.teacher
+    # An array can only hold texts known beforehand: new text takes a new array.
+    own = report["teacher"]["fingerprint"]
+    if prepared.config.teacher.kind != "array" and teacher.fingerprint != own:
+        raise TeacherError(
+            "teacher.name",
+            f"expected the teacher the run was trained with (fingerprint {own[:12]}), got "
+            f"'{teacher.name}' ({teacher.fingerprint[:12]})",
+            "Use the same weights, pooling, length and normalisation, or train again",
+        )
+
+
+def _unseen(samples: Sequence[Sample], splits: Splits) -> list[Sample]:
+    """The samples whose source occurs nowhere in training or validation, each once."""
+    seen = {
+        text_key(text)
+        for sample in (*splits.train, *splits.validation)
+        for text in (sample.source, sample.target)
+    }
+    unseen = [sample for sample in samples if text_key(sample.source) not in seen]
+    dropped = len(samples) - len(unseen)
+    if dropped:
+        _log.info(
+            "text: %s of %s samples dropped, the run has seen them in training",
+            f"{dropped:,}",
+            f"{len(samples):,}",
+        )
+    if not unseen:
+        raise DataError(
+            "--data",
+            f"expected text that the run never saw, got only seen text ({dropped} samples)",
+            "Name other files",
+        )
+    return unseen
+
+
+def _similarity(prepared: Prepared, student: Student, path: str | Path) -> dict[str, float]:
+    settings = prepared.config.evaluation
+
+    def teacher_says(texts: Sequence[str]) -> torch.Tensor:
+        return torch.from_numpy(prepared.cache.embed(texts))
+
+    def student_says(texts: Sequence[str]) -> torch.Tensor:
+        return predict(student, teacher_says(texts), settings.batch_size).embedding_ND
+
+    return {
+        "student": sts_spearman(path, student_says),
+        "teacher": sts_spearman(path, teacher_says),
+    }

@@ -1,0 +1,147 @@
+"""From a configuration to the model, the text and its embeddings.
+
+Legend: N samples, D teacher width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latticegraph.config import Config
+from latticegraph.data import Sample, Splits, load_samples
+from latticegraph.lattice import LatticeGraph
+from latticegraph.model import Student
+from latticegraph.teachers import EmbeddingCache, build_teacher
+from latticegraph.training import EmbeddingPairs
+from latticegraph.training.inputs import check_phases
+from latticegraph.training.plan import TrainingPlan
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The text of a run and its embeddings.
+
+    Attributes:
+        config: the whole configuration.
+        device: where the student computes.
+        splits: samples by use.
+        cache: the teacher behind its cache, for further text.
+        train: embeddings of ``splits.train``.
+        validation: embeddings of ``splits.validation``.
+        heldout: embeddings of ``splits.heldout``.
+        hit_rate: share of the texts whose embedding was on disk.
+    """
+
+    config: Config
+    device: torch.device
+    splits: Splits
+    cache: EmbeddingCache
+    train: EmbeddingPairs
+    validation: EmbeddingPairs
+    heldout: EmbeddingPairs
+    hit_rate: float
+
+    @property
+    def train_mean_D(self) -> Tensor:
+        """Mean of the training targets, in float64."""
+        return self.train.target_ND.double().mean(0)
+
+
+def build_model(config: Config, device: torch.device) -> tuple[LatticeGraph, Student]:
+    """The lattice and an untrained student on ``device``.
+
+    Raises:
+        GraphError: an edge type is empty, or the steps do not reach across.
+        ConfigError: a surface of kind volume does not fit the teacher, or a phase has nothing to
+            train.
+    """
+    check_phases(config)
+    graph = LatticeGraph.build(config.lattice)
+    student = Student(config.model, graph, config.teacher.dimension, config.run.seed)
+    return graph, student.to(device)
+
+
+def load_text(config: Config) -> Splits:
+    """The samples of the configuration, enough of them for one update.
+
+    Raises:
+        DataError: a source cannot be read or split.
+        ConfigError: one update needs more samples than there are.
+    """
+    splits = load_samples(config.data)
+    TrainingPlan(config.training, len(splits.train), config.run.seed)
+    _log.info(
+        "text: %s training, %s validation, %s held-out samples, %s dropped as repeats",
+        *(f"{len(part):,}" for part in (splits.train, splits.validation, splits.heldout)),
+        f"{splits.dropped:,}",
+    )
+    return splits
+
+
+def prepare(config: Config, device: torch.device) -> Prepared:
+    """Read the text and embed all of it through the cache.
+
+    Args:
+        config: the whole configuration.
+        device: where teacher and student compute.
+
+    Raises:
+        DataError: the text cannot be read or split.
+        ConfigError: one update needs more samples than there are.
+        TeacherError: the teacher cannot be loaded, or embed a text.
+        CacheError: the cache is damaged or cannot be written.
+    """
+    splits = load_text(config)
+    cache = EmbeddingCache(config.teacher, build_teacher(config.teacher, device.type))
+    parts = (splits.train, splits.validation, splits.heldout)
+    train, validation, heldout = embed_samples(cache, parts)
+    _log.info("embeddings: %.1f%% found in the cache", 100 * cache.hit_rate)
+    return Prepared(
+        config, device, splits, cache, train, validation, heldout, hit_rate=cache.hit_rate
+    )
+
+
+def embed_samples(cache: EmbeddingCache, parts: Sequence[Sequence[Sample]]) -> list[EmbeddingPairs]:
+    """Embeddings of several splits, every text asked for once.
+
+    Where all sources are their own targets, both sides are one tensor.
+
+    Args:
+        cache: embeds and remembers.
+        parts: splits, each with at least one sample.
+    """
+    samples = [sample for part in parts for sample in part]
+    row_of: dict[str, int] = {}
+    for sample in samples:
+        row_of.setdefault(sample.source, len(row_of))
+        row_of.setdefault(sample.target, len(row_of))
+    all_ND = torch.from_numpy(cache.embed(list(row_of)))
+
+    def rows(texts: Iterable[str]) -> Tensor:
+        return all_ND[[row_of[text] for text in texts]]
+
+    pairs = []
+    for part in parts:
+        source_ND = rows(sample.source for sample in part)
+        same = all(sample.source == sample.target for sample in part)
+        target_ND = source_ND if same else rows(sample.target for sample in part)
+        pairs.append(EmbeddingPairs(source_ND, target_ND))
+    return pairs
+
+
+def text_fingerprint(splits: Splits) -> str:
+    """SHA-256 of all texts that a run learned or chose its checkpoint by, in order."""
+    digest = hashlib.sha256()
+    for sample in (*splits.train, *splits.validation):
+        for text in (sample.source, sample.target):
+            data = text.encode("utf-8")
+            digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()

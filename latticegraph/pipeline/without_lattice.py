@@ -1,0 +1,98 @@
+"""The control: the same architecture trained again with a wire in place of the lattice."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from latticegraph.config import Config
+from latticegraph.errors import CheckpointError
+from latticegraph.pipeline.prepare import Prepared, build_model
+from latticegraph.training import EmbeddingTrainer, TrainingResult
+from latticegraph.training.checkpoint import read_checkpoint
+from latticegraph.training.compare import check_same_config
+from latticegraph.training.plan import TrainingPlan
+from latticegraph.training.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
+
+FOLDER = "without_lattice"
+
+
+def control_checkpoint(run_dir: Path) -> Path:
+    """Where the best weights of the control lie."""
+    return RunFolder(run_dir / FOLDER).best
+
+
+def control_config(config: Config, samples: int) -> Config:
+    """The configuration of the control.
+
+    Front-face states are copied to the back face; everything is trained for
+    ``evaluation.off_epochs`` with the rate and schedule of the longest phase.
+
+    Args:
+        config: of the run.
+        samples: training samples, which decide the length of an epoch.
+    """
+    training = config.training
+    lengths = TrainingPlan(training, samples, config.run.seed).lengths
+    longest = training.phases[lengths.index(max(lengths))]
+    epochs = config.evaluation.off_epochs
+    phase = longest.model_copy(
+        update={"name": "without lattice", "epochs": epochs, "updates": 0, "train": "all"}
+    )
+    wire = config.model.dynamics.model_copy(update={"mode": "wire"})
+    return config.model_copy(
+        update={
+            "model": config.model.model_copy(update={"dynamics": wire}),
+            "training": training.model_copy(
+                update={"phases": (phase,), "checkpoint_every": epochs, "keep_checkpoints": 1}
+            ),
+        }
+    )
+
+
+def train_control(prepared: Prepared, run_dir: Path) -> TrainingResult:
+    """Train the control below ``run_dir``, or go on where an earlier call was interrupted.
+
+    Args:
+        prepared: the same text and embeddings as the run.
+        run_dir: folder of the run.
+
+    Raises:
+        TrainingError: when the loss is no longer finite.
+    """
+    config = control_config(prepared.config, len(prepared.train))
+    folder = run_dir / FOLDER
+    checkpoint = _continued(config, folder)
+    _log.info(
+        "control: training the same model without the lattice for %s epochs",
+        prepared.config.evaluation.off_epochs,
+    )
+    graph, student = build_model(config, prepared.device)
+    trainer = EmbeddingTrainer(
+        config,
+        student,
+        graph,
+        prepared.train,
+        prepared.validation,
+        folder,
+        cache_hit_rate=prepared.hit_rate,
+    )
+    return trainer.fit(resume_from=checkpoint)
+
+
+def _continued(config: Config, folder: Path) -> Path | None:
+    """A checkpoint of this very control; anything else in the folder is out of date and deleted."""
+    last = RunFolder(folder).last
+    if last.is_file():
+        try:
+            check_same_config(last, read_checkpoint(last).config, config)
+        except CheckpointError:
+            _log.info("control: %s is of another configuration, training it again", folder)
+        else:
+            return last
+    if folder.exists():
+        shutil.rmtree(folder)
+    return None

@@ -1,0 +1,99 @@
+"""Device, threads, determinism and random state of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latticegraph.config import RunSettings
+from latticegraph.errors import ConfigError
+
+
+def resolve_device(settings: RunSettings) -> torch.device:
+    """The device that ``run.device`` means on this machine.
+
+    Raises:
+        ConfigError: when cuda is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if settings.device == "cuda" and not available:
+        raise ConfigError(
+            "run.device",
+            "expected a CUDA device for 'cuda', got none",
+            "Set run.device to auto or cpu, or install a CUDA build of torch",
+        )
+    if settings.device == "cpu" or not available:
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+@contextmanager
+def training_session(settings: RunSettings, device: torch.device, exact: bool) -> Iterator[None]:
+    """Threads, kernels and random state of a run; whatever was set before comes back afterwards.
+
+    On the CPU every kernel is deterministic. On a GPU a kernel without a deterministic form warns
+    and runs, so two runs there agree only up to rounding.
+
+    Args:
+        settings: threads and seed.
+        device: where the run computes.
+        exact: ask for deterministic kernels.
+    """
+    threads = torch.get_num_threads()
+    before = torch.are_deterministic_algorithms_enabled()
+    before_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            if settings.threads:
+                torch.set_num_threads(settings.threads)
+            if exact:
+                torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+                # Filling every new tensor with NaN finds bugs, changes no result and costs time.
+                memory.fill_uninitialized_memory = False
+            torch.manual_seed(settings.seed)
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(before, warn_only=before_warn)
+            memory.fill_uninitialized_memory = fill
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """State of the generators that dropout draws from, as bytes."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Set the generators to :func:`random_state`.
+
+    A run that moves from the CPU to a GPU goes on with the GPU's generator as ``run.seed`` set it.
+    """
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Most memory held so far, in MB (10^6 bytes): of torch on a GPU, else of the process.
+
+    None on Windows, which does not tell without further packages.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

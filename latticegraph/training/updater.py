@@ -1,0 +1,127 @@
+"""One update of the student: forward, backward, clip, check, step.
+
+Legend: B batch, D teacher width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from latticegraph.config import TrainingSettings
+from latticegraph.errors import TrainingError
+from latticegraph.losses import CombinedLoss
+from latticegraph.model import Student
+from latticegraph.training.optimizer import StudentOptimizer, components, gradient_norm
+from latticegraph.training.plan import Moment
+from latticegraph.training.run_folder import RunFolder
+from latticegraph.training.window import Window
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Updater:
+    """Turns batches into updates.
+
+    The loss of an update is the mean over its forward passes, so ``accumulate`` passes of size B
+    have the gradient of one batch of ``accumulate * B`` in every term that is a mean over samples.
+
+    Args:
+        student: the model.
+        loss: the weighted sum of terms.
+        optimizer: of the student.
+        settings: accumulation, clipping and precision.
+        folder: named in errors.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        loss: CombinedLoss,
+        optimizer: StudentOptimizer,
+        settings: TrainingSettings,
+        folder: RunFolder,
+    ) -> None:
+        self.student = student
+        self.loss = loss
+        self.optimizer = optimizer
+        self.settings = settings
+        self.folder = folder
+
+    def update(
+        self, batches: Iterator[Batch], moment: Moment, number: int, window: Window, measure: bool
+    ) -> dict[str, Tensor | None]:
+        """Train on the batches of one update; the numbers are checked before any weight moves.
+
+        Args:
+            batches: source and target embeddings of each forward pass, [B, D] both.
+            moment: phase and rate.
+            number: of this update, from 1, for errors.
+            window: receives loss terms and statistics.
+            measure: return gradient norms, else nothing.
+
+        Returns:
+            Gradient norm of every component before clipping; None for a frozen one.
+
+        Raises:
+            TrainingError: when a loss term or the gradient is no finite number.
+        """
+        self.student.train()
+        self.optimizer.clear()
+        sums: dict[str, Tensor] = {}
+        for source_BD, target_BD in batches:
+            with autocast(source_BD.device, self.settings.precision):
+                output = self.student(source_BD)
+                total, terms = self.loss(output, target_BD)
+            (total / self.settings.accumulate).backward()
+            window.add(terms, output, target_BD)
+            sums = {name: sums[name] + v if name in sums else v for name, v in terms.items()}
+        norm = gradient_norm(self.optimizer.trained)
+        assert norm is not None, "a trained part without any gradient"
+        # The one wait for the device per update: no weight may move on numbers that are not finite.
+        if not is_finite(norm + sums["total"]):
+            raise self._not_finite(moment, number, sums)
+        norms = self._norms() if measure else {}
+        trained = self.optimizer.trained
+        torch.nn.utils.clip_grads_with_norm_(trained, self.settings.clip_norm, norm)
+        window.add_norm(norm)
+        self.optimizer.step(moment.rate)
+        return norms
+
+    def _norms(self) -> dict[str, Tensor | None]:
+        return {name: gradient_norm(group) for name, group in components(self.student)}
+
+    def _not_finite(
+        self, moment: Moment, number: int, terms: Mapping[str, Tensor]
+    ) -> TrainingError:
+        values = {f"the loss term '{name}'": value for name, value in terms.items()}
+        values |= {
+            f"the gradient norm of {name}": value
+            for name, value in self._norms().items()
+            if value is not None
+        }
+        bad = [f"{name} is {float(v)}" for name, v in values.items() if not is_finite(v)]
+        phase = self.settings.phases[moment.phase]
+        key = f"training.phases.{moment.phase}.learning_rate"
+        cure = "lengthen its warmup or lower training.clip_norm"
+        if self.settings.precision != "float32":
+            cure += " or set training.precision to float32"
+        return TrainingError(
+            key,
+            f"expected finite numbers in update {number} (phase '{phase.name}', rate "
+            f"{moment.rate:.3g}), but {bad[0] if bad else 'the gradient as a whole overflows'}",
+            f"Lower {key} (now {phase.learning_rate:g}), {cure}, and start a new run; the last "
+            f"checkpoint is intact: {self.folder.last}",
+        )
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Matrix products in ``precision`` where that is not float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether a scalar is neither NaN nor infinite; waits for the device."""
+    return bool(torch.isfinite(value))

@@ -1,0 +1,118 @@
+"""Options and exit statuses, in this process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import latticegraph
+from latticegraph.cli import main
+from latticegraph.config import Config, load_config
+from latticegraph.pipeline import train_run
+
+
+@pytest.fixture(autouse=True)
+def _inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+
+
+def test_second_run_takes_the_next_name(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["train", "--config", "small.yaml", "--experiment-name", "8"]
+    assert main(options) == 0
+    first = (project / "runs" / "8" / "report.json").read_bytes()
+    assert main(options) == 0
+    captured = capsys.readouterr()
+    assert (
+        "runs/8 is taken (use --resume to continue it), this run goes to runs/8-2" in captured.err
+    )
+    assert (project / "runs" / "8-2" / "report.json").is_file()
+    assert (project / "runs" / "8" / "report.json").read_bytes() == first
+
+
+def test_print_config_shows_the_resolved_settings_and_does_nothing(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(project.rglob("*"))
+    options = ["--set", "training.batch_size=32", "run.seed=3", "--set", "losses.spatial=0"]
+    assert main(["train", "--config", "small.yaml", "--print-config", *options]) == 0
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(capsys.readouterr().out, encoding="utf-8")
+    config = load_config(copy)
+    assert (config.training.batch_size, config.run.seed, config.losses.spatial) == (32, 3, 0)
+    assert config.run.name == "small"
+    assert sorted(project.rglob("*")) == before
+
+
+def test_dry_run_leaves_no_run_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--experiment-name", "never", "--dry-run"]
+    assert main(["train", "--config", "small.yaml", *options]) == 0
+    assert "dry run passed: 27 cells, 279 edges" in capsys.readouterr().out
+    assert not (project / "runs" / "never").exists()
+
+
+def test_dry_run_finds_what_would_stop_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = "teacher.dimension=13"
+    assert main(["train", "--config", "small.yaml", "--dry-run", "--set", bad]) == 2
+    assert (
+        capsys.readouterr()
+        .err.split("\n")[-2]
+        .startswith("error: teacher.dimension: expected 12, the width of 'rows.npy', got 13. ")
+    )
+
+
+def test_error_message_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--run", "no\nfolder", "--data", "new.txt"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("error: --run: expected the folder of a finished run, got 'no f")
+
+
+def test_full_disk_in_mid_run_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(config: Config, resume: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/small/metrics.jsonl")
+
+    monkeypatch.setattr(train_run, "train", full)
+    assert main(["train", "--config", "small.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "error: runs/small/metrics.jsonl: No space left on device. Free disk space and try again.\n"
+    )
+
+
+def test_keyboard_interrupt_before_training_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(config: Config, resume: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_run, "train", interrupted)
+    assert main(["train", "--config", "small.yaml"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "describe"])
+def test_every_command_explains_config_and_set(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "--config FILE" in text
+    assert "--set KEY=VALUE" in text
+
+
+def test_package_offers_its_names_lazily() -> None:
+    for name in latticegraph.__all__:
+        assert getattr(latticegraph, name) is not None
+    assert set(latticegraph.__all__) <= set(dir(latticegraph))
+    with pytest.raises(AttributeError, match="module 'latticegraph' has no attribute 'Lattic'"):
+        _ = latticegraph.Lattic
+    heavy = "import sys, latticegraph; sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0

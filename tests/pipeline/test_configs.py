@@ -1,0 +1,112 @@
+"""Every shipped configuration parses, builds, trains, and reaches all of its parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from latticegraph.config import Config, load_config
+from latticegraph.config.load import all_keys
+from latticegraph.lattice import describe_lattice
+from latticegraph.pipeline.prepare import build_model
+from latticegraph.training import EmbeddingPairs, EmbeddingTrainer
+
+FOLDER = Path(__file__).parents[2] / "configs"
+NAMES = (
+    "8cube",
+    "8cube_autoencoder",
+    "8cube_dialogue",
+    "8cube_distilbert",
+    "8x8x12_volume",
+    "15cube",
+    "tiny",
+)
+# Big cubes wait for `make test`.
+CASES = [pytest.param(n, marks=pytest.mark.slow if n == "15cube" else ()) for n in NAMES]
+BATCH = 8
+
+
+def test_configs_holds_exactly_the_shipped_files() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == sorted(NAMES)
+
+
+def shortened(config: Config) -> Config:
+    """The same model, trained for three updates of eight samples."""
+    longest = max(config.training.phases, key=lambda phase: phase.updates + phase.epochs)
+    phase = longest.model_copy(update={"updates": 3, "epochs": 0, "train": "all"})
+    training = config.training.model_copy(
+        update={"batch_size": BATCH, "accumulate": 1, "phases": (phase,)}
+    )
+    run = config.run.model_copy(update={"device": "cpu"})
+    return config.model_copy(update={"training": training, "run": run})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_config_trains_every_parameter(name: str, tmp_path: Path) -> None:
+    config = shortened(load_config(FOLDER / f"{name}.yaml"))
+    source_ND = torch.randn(3 * BATCH, config.teacher.dimension)
+    target_ND = source_ND
+    if config.data.task == "question_answer":
+        target_ND = source_ND.roll(1, 0)
+    train = EmbeddingPairs(source_ND, target_ND)
+    validation = EmbeddingPairs(source_ND[:4], target_ND[:4])
+    graph, student = build_model(config, torch.device("cpu"))
+    trainer = EmbeddingTrainer(config, student, graph, train, validation, tmp_path)
+    before = {name: value.clone() for name, value in student.named_parameters()}
+    assert trainer.fit().updates == 3
+
+    # Layers that start at zero pass gradient on only after their first update.
+    student.train()
+    student.zero_grad()
+    total, _ = trainer.loss(student(source_ND[:BATCH]), target_ND[:BATCH])
+    total.backward()
+    without = [n for n, p in student.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+    still = [n for n, p in student.named_parameters() if torch.equal(p, before[n])]
+    assert still == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_describes_a_lattice_that_a_signal_can_cross(name: str) -> None:
+    config = load_config(FOLDER / f"{name}.yaml")
+    description = describe_lattice(config.lattice, steps=config.model.dynamics.steps)
+    assert description["crossing_steps"] <= config.model.dynamics.steps
+    assert all("expected" not in warning for warning in description["warnings"])
+    assert config.run.name == name
+
+
+def test_8cube_shows_every_key_and_the_defaults() -> None:
+    text = (FOLDER / "8cube.yaml").read_text(encoding="utf-8")
+    shown = set(keys(yaml.safe_load(text)))
+    assert shown == {key for key in all_keys() if "." in key} - sections()
+    config = load_config(FOLDER / "8cube.yaml")
+    for section in ("lattice", "model", "losses", "teacher", "data"):
+        assert getattr(config, section) == getattr(Config(), section), section
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "8cube"])
+def test_other_configs_list_only_what_differs(name: str) -> None:
+    config, default = load_config(FOLDER / f"{name}.yaml"), Config()
+    for key in keys(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))):
+        own, usual = config, default
+        for part in key.split("."):
+            own, usual = getattr(own, part), getattr(usual, part)
+        assert own != usual, key
+
+
+def keys(tree: dict[str, object], prefix: str = "") -> list[str]:
+    """Dotted keys of the leaves; a list is a leaf."""
+    found = []
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        found += keys(value, f"{key}.") if isinstance(value, dict) else [key]
+    return found
+
+
+def sections() -> set[str]:
+    """Dotted keys that hold other keys."""
+    known = all_keys()
+    return {key for key in known if any(other.startswith(f"{key}.") for other in known)}

@@ -1,0 +1,187 @@
+"""Whole runs on a 3 x 3 x 3 cube: what they write, and that the controls are controls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from latticegraph.config import Config, load_config
+from latticegraph.errors import CheckpointError, ConfigError, DataError
+from latticegraph.evaluation import task_metrics
+from latticegraph.pipeline import dry_run, evaluate, train
+from latticegraph.pipeline.final_report import lattice_off, predict
+from latticegraph.pipeline.prepare import prepare
+from latticegraph.training import load_student
+
+METRICS = {"explained_variance", "cosine", "centred_cosine", "mse", "recall_at_1"}
+BASELINES = {"mean", "pca", "linear_autoencoder", "mlp_autoencoder"}
+
+
+def test_train_reports_the_best_checkpoint_on_held_out_text(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    outcome = train(make_config())
+    run_dir = tmp_path / "runs" / "small"
+    assert (outcome["run_dir"], outcome["reason"]) == (str(run_dir), "finished")
+    report = json.loads((run_dir / "report.json").read_text(encoding="utf-8"))
+    assert report == outcome["report"]
+    assert set(report["student"]) == METRICS
+    assert set(report["baselines"]) == BASELINES
+    assert report["edges"] == {"self": 27, "local": 0, "functional": 108, "distant": 144}
+    assert (report["steps_used"], report["training"]["control_updates"]) == (3.0, 4)
+    assert len(report["examples"]) == 2
+    for name in ("config.yaml", "metrics.jsonl", "report.md", "checkpoints/last.safetensors"):
+        assert (run_dir / name).stat().st_size > 0
+    assert list((run_dir / "tensorboard").glob("events*"))
+
+    prepared = prepare(make_config(), torch.device("cpu"))
+    _, student, _ = load_student(run_dir / "checkpoints" / "best.safetensors")
+    made = predict(student, prepared.heldout.source_ND, 7).embedding_ND
+    again = task_metrics(made, prepared.heldout.target_ND, prepared.train_mean_D, "reconstruction")
+    assert again == pytest.approx(report["student"], rel=1e-4, abs=1e-6)
+
+
+def test_lattice_off_keeps_the_weights_and_loses_the_signal(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    report = train(make_config())["report"]
+    best = tmp_path / "runs" / "small" / "checkpoints" / "best.safetensors"
+    config, student, graph = load_student(best)
+    off = lattice_off(student, graph)
+    assert off.settings.dynamics.mode == "identity"
+    assert student.settings == config.model
+    for name, value in student.state_dict().items():
+        torch.testing.assert_close(off.state_dict()[name], value, rtol=0, atol=0)
+    own = report["student"]["explained_variance"]
+    assert own > 0.3
+    assert report["lattice_off"]["explained_variance"] < own - 0.3
+    control = tmp_path / "runs" / "small" / "without_lattice" / "checkpoints" / "best.safetensors"
+    assert load_student(control)[0].model.dynamics.mode == "wire"
+
+
+def test_resume_after_the_end_reports_the_same_without_training_again(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    first = train(make_config())["report"]
+    own = load_config(tmp_path / "runs" / "small" / "config.yaml")
+    second = train(own, resume="true")["report"]
+    for key in ("student", "lattice_off", "lattice_off_retrained", "baselines"):
+        assert second[key] == first[key]
+    assert second["training"]["samples_per_second"] == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["small"]
+
+
+def test_resume_from_another_folder_branches(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    train(make_config())
+    checkpoint = tmp_path / "runs" / "small" / "checkpoints" / "last.safetensors"
+    before = checkpoint.read_bytes()
+    outcome = train(make_config("run.name=branch"), resume=str(checkpoint))
+    assert outcome["run_dir"] == str(tmp_path / "runs" / "branch")
+    assert checkpoint.read_bytes() == before
+
+
+def test_resume_with_other_settings_stops_before_anything_is_read(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    train(make_config())
+    (tmp_path / "corpus.txt").unlink()
+    with pytest.raises(CheckpointError, match=r"lattice\.boundary is \"open\" in the checkpoint"):
+        train(make_config("lattice.boundary=periodic"), resume="true")
+
+
+def test_control_of_another_configuration_is_trained_again(
+    make_config: Callable[..., Config],
+) -> None:
+    train(make_config())
+    outcome = train(make_config("evaluation.off_epochs=2"), resume="true")
+    assert outcome["report"]["training"]["control_updates"] == 8
+
+
+def test_question_answer_reports_retrieval_beside_the_identity(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = make_config(f"data.train={tmp_path / 'pairs.jsonl'}", "data.task=question_answer")
+    report = train(config)["report"]
+    assert set(report["student"]) == METRICS | {"mrr", "recall_at_10"}
+    assert set(report["baselines"]) == BASELINES | {"identity"}
+    assert all(set(row) == set(report["student"]) for row in report["baselines"].values())
+
+
+def test_dry_run_passes_and_writes_nothing(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    config = make_config()
+    result = dry_run(config)
+    assert (result["cells"], result["edges"]) == (27, 27 + 108 + 144)
+    assert 0 < result["loss"] < 10
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_evaluate_drops_seen_text_and_matches_the_report(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = make_config()
+    report = train(config)["report"]
+    heldout = prepare(config, torch.device("cpu")).splits.heldout
+    own = tmp_path / "own.txt"
+    own.write_text("\n".join(sample.source for sample in heldout), encoding="utf-8")
+    run_dir = tmp_path / "runs" / "small"
+    again = evaluate(run_dir, [own])
+    for key in ("student", "lattice_off", "lattice_off_retrained"):
+        assert again[key] == pytest.approx(report[key])
+    for name, row in report["baselines"].items():
+        assert again["baselines"][name] == pytest.approx(row)
+    assert set(report) <= set(again)
+
+    result = evaluate(run_dir, [tmp_path / "new.txt", tmp_path / "corpus.txt"])
+    trained = report["data"]["train"] + report["data"]["validation"]
+    assert result["data"]["seen_in_training"] == trained
+    assert result["data"]["heldout"] == 90 - trained
+    assert result["student"] != report["student"]
+
+
+def test_evaluate_keeps_similarity_as_the_teacher_has_it(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    train(make_config())
+    lines = (tmp_path / "known.txt").read_text(encoding="utf-8").split("\n")
+    rows = [f"{lines[i]}\t{lines[i + 1]}\t{i % 6}" for i in range(20)]
+    table = "\n".join(["sentence1\tsentence2\tscore", *rows])
+    (tmp_path / "sts.tsv").write_text(table, encoding="utf-8")
+    result = evaluate(tmp_path / "runs" / "small", [tmp_path / "new.txt"], tmp_path / "sts.tsv")
+    assert set(result["sts"]) == {"student", "teacher"}
+    assert result["sts"]["student"] != result["sts"]["teacher"]
+    assert all(-1 <= value <= 1 for value in result["sts"].values())
+
+
+def test_evaluate_refuses_what_it_cannot_measure(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "runs" / "small"
+    new = [tmp_path / "new.txt"]
+    with pytest.raises(CheckpointError, match=r"--run: expected the folder of a finished run"):
+        evaluate(run_dir, new)
+    train(make_config())
+    with pytest.raises(
+        ConfigError, match=r"losses\.spatial: expected 0\.01 as the run was trained"
+    ):
+        evaluate(run_dir, new, overrides=["losses.spatial=0.5"])
+    seen = tmp_path / "seen.txt"
+    trained = prepare(make_config(), torch.device("cpu")).splits.train
+    seen.write_text(f"  {trained[0].source.upper()}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"--data: expected text that the run never saw"):
+        evaluate(run_dir, [seen])
+    lines = (tmp_path / "corpus.txt").read_text(encoding="utf-8").split("\n")
+    (tmp_path / "corpus.txt").write_text("\n".join(lines[5:]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"data\.train: expected the text that the run was trained"):
+        evaluate(run_dir, new)
+    (run_dir / "report.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="expected the report that training wrote"):
+        evaluate(run_dir, new)

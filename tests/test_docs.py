@@ -1,0 +1,152 @@
+"""README and docs say what is true: links, commands, settings, Python examples."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from latticegraph.config import load_config
+from latticegraph.config.load import all_keys
+from latticegraph.lattice import LatticeGraph
+from latticegraph.model import Student
+from latticegraph.training import Checkpoint, Progress, write_checkpoint
+
+ROOT = Path(__file__).parents[1]
+DOCS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+DOCS += sorted((ROOT / "docs").glob("*.md"))
+SECTIONS = "run|lattice|model|losses|teacher|data|training|evaluation"
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def anchors(path: Path) -> set[str]:
+    """Anchors that GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_docs_relative_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text(encoding="utf-8"))
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_docs_settings_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(rf"(?:`|--set )((?:{SECTIONS})\.[a-z_.]+)", text)
+    assert set(named) <= set(all_keys())
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_docs_name_no_place_of_one_machine(path: Path) -> None:
+    found = re.findall(
+        r"(?<![\w.:/])/(?:home|root|work|opt|tmp|Users|mnt)/\S*", path.read_text("utf-8")
+    )
+    assert found == []
+
+
+@pytest.fixture
+def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the scripts and configurations of the project and no run."""
+    for name in ("configs", "scripts"):
+        (tmp_path / name).symlink_to(ROOT / name, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_readme_examples_print_what_they_say(
+    user_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_config("configs/8cube.yaml")
+    student = Student(config.model, LatticeGraph.build(config.lattice), config.teacher.dimension)
+    best = user_folder / "runs" / "8cube" / "checkpoints" / "best.safetensors"
+    best.parent.mkdir(parents=True)
+    write_checkpoint(best, Checkpoint(config, Progress(), student.state_dict()))
+    examples = blocks(ROOT / "README.md", "python")
+    assert len(examples) == 3
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), {})
+        printed = capsys.readouterr().out.splitlines()
+        assert printed == re.findall(r"^print\(.*\)\s+# (.*)$", example, re.M)
+
+
+README_COMMANDS = [
+    line
+    for block in blocks(ROOT / "README.md", "console")
+    for line in block.splitlines()
+    if "scripts/" in line
+]
+
+
+@pytest.mark.parametrize("command", README_COMMANDS)
+@pytest.mark.usefixtures("user_folder")
+def test_readme_command_is_understood(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python, script, *options = shlex.split(command)
+    assert python == ".venv/bin/python"
+    if script == "scripts/train.py":
+        options.append("--print-config")
+    monkeypatch.setattr("sys.argv", [script, *options])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(script, run_name="__main__")
+    said = capsys.readouterr()
+    if script == "scripts/evaluate.py":
+        # Understood as far as it goes without a trained run.
+        assert said.err.startswith("error: --run: expected the folder of a finished run")
+    else:
+        assert exit_.value.code == 0, said.err
+        assert "8 x 8 x 8: 512 cells" in said.out or "dimensions:\n  - 8" in said.out
+
+
+def test_readme_own_text_overrides_reach_the_config() -> None:
+    (command,) = [line for line in README_COMMANDS if "my.txt" in line and "train.py" in line]
+    overrides = re.findall(r"--set (\S+)", command)
+    config = load_config(ROOT / "configs" / "8cube.yaml", overrides)
+    assert config.run.name == "mine"
+    assert config.data.train == ("my.txt",)
+    assert config.data.heldout == 0.1
+
+
+def test_readme_lists_every_config() -> None:
+    named = set(
+        re.findall(r"\]\(configs/(\S+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    )
+    assert named == {path.name for path in (ROOT / "configs").glob("*.yaml")}
+
+
+def test_readme_version_of_python_is_the_package_s() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (version,) = re.findall(r"Python (3\.\d+) or newer", (ROOT / "README.md").read_text("utf-8"))
+    assert project["requires-python"] == f">={version}"
+
+
+def test_docs_make_targets_exist() -> None:
+    named = {
+        name for path in DOCS for name in re.findall(r"`?make ([a-z-]+)", " ".join(_code(path)))
+    }
+    assert {"train", "test"} <= named
+    for name in named:
+        done = subprocess.run(
+            ["make", "--dry-run", name], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def _code(path: Path) -> list[str]:
+    """Console blocks and inline code."""
+    return blocks(path, "console") + re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8"))

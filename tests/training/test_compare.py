@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from latticegraph.errors import CheckpointError
+from latticegraph.training.compare import check_same_config, config_fingerprint
+
+PATH = Path("last.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": {"seed": 5}}, r"run\.seed is 0 in the checkpoint and 5 in the configuration"),
+        ({"lattice": {"axis": 1}}, r"lattice\.axis is 0 in the checkpoint and 1 in"),
+        ({"losses": {"similarity": 0.9}}, r"losses\.similarity is 0\.5 in .* and 0\.9 in"),
+        ({"teacher": {"pooling": "cls"}}, r'teacher\.pooling is "mean" in .* and "cls" in'),
+        ({"data": {"train": ["b.txt"]}}, r'data\.train is \["stdlib", "dialogues"\] in .*"b\.txt"'),
+        (
+            {"training": {"phases": [{"name": "main", "epochs": 9, "learning_rate": 0.005}]}},
+            r"training\.phases\.0\.epochs is 2 in the checkpoint and 9 .*phases cannot change",
+        ),
+        (
+            {"model": {"experts": {"heads": 1}, "surface_channels": 2, "state_channels": 8},
+             "lattice": {"axis": 2}},
+            r"lattice\.axis .*; model\.state_channels .*; model\.surface_channels .*; 1 more keys",
+        ),
+    ],
+)  # fmt: skip
+def test_differing_keys_are_named_with_both_values(configure, changes, message):
+    with pytest.raises(CheckpointError, match=message):
+        check_same_config(PATH, configure(), configure(**changes))
+    assert config_fingerprint(configure()) != config_fingerprint(configure(**changes))
+
+
+def test_an_added_phase_is_absent_in_the_checkpoint(configure):
+    phases = [{"name": "main", "epochs": 2, "learning_rate": 0.005}, {"name": "z", "updates": 1}]
+    with pytest.raises(
+        CheckpointError, match=r"training\.phases\.1\.name is absent in the checkpoint and \"z\""
+    ):
+        check_same_config(PATH, configure(), configure(training={"phases": phases}))
+
+
+def test_place_memory_logs_and_files_may_change(configure):
+    changed = configure(
+        run={"name": "other", "output_dir": "elsewhere", "threads": 3, "device": "auto"},
+        lattice={"cache_dir": "graphs"},
+        model={"max_memory_gb": 1.0, "target_performance_ms": 9.0},
+        teacher={"cache_dir": "cache", "batch_size": 3, "max_cache_size_gb": 1.0},
+        training={
+            "activation_checkpointing": True,
+            "checkpoint_every": 2,
+            "keep_checkpoints": 7,
+            "log_every": 99,
+        },
+        evaluation={"batch_size": 17},
+    )
+    check_same_config(PATH, configure(), changed)
+    assert config_fingerprint(configure()) == config_fingerprint(changed)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from latticegraph.training import RunFolder
+from latticegraph.training.run_log import RunLog, scalars
+
+
+def _record(update, loss):
+    return {"kind": "train", "update": update, "phase": "main", "losses": {"total": loss}}
+
+
+def _curve(folder):
+    events = EventAccumulator(str(folder.events))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("train/losses/total")]
+
+
+def test_records_are_lines_and_curves(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.start()
+    with RunLog(folder) as log:
+        log.write(_record(1, 0.5))
+        log.write({"kind": "warning", "update": 1, "message": "schön 🌍"})
+        assert log.sync() == folder.metrics.stat().st_size
+        log.write(_record(2, 0.25))
+    lines = folder.metrics.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["train", "warning", "train"]
+    assert "schön 🌍" in lines[1]
+    assert _curve(folder) == [(1, 0.5), (2, 0.25)]
+
+
+def test_resumed_curve_replaces_what_came_after_the_checkpoint(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.start()
+    with RunLog(folder) as log:
+        for update in (1, 2, 3):
+            log.write(_record(update, 1.0))
+    with RunLog(folder, first_step=2) as log:
+        log.write(_record(2, 0.5))
+    assert _curve(folder) == [(1, 1.0), (2, 0.5)]
+
+
+def test_scalars_flatten_names_and_number_lists():
+    record = {
+        "kind": "train",
+        "update": 3,
+        "phase": "main",
+        "grad_norm": {"total": 1, "lattice.experts.local": None},
+        "change": [0.5, 0.25],
+    }
+    assert dict(scalars(record)) == {"grad_norm/total": 1.0, "change/1": 0.5, "change/2": 0.25}

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from latticegraph.errors import TrainingError
+from latticegraph.training.plan import Moment
+from latticegraph.training.window import Window
+
+OTHERS = ("similarity", "structure", "diversity", "emergence", "dynamics", "spatial")
+ONLY_RECONSTRUCTION = dict.fromkeys(OTHERS, 0.0)
+
+
+def _trainer(configure, make, **training):
+    trainer = make(configure(losses=ONLY_RECONSTRUCTION, training=training))
+    rows = trainer.train.source_ND
+    trainer.student.start_from_data(rows, rows)
+    return trainer
+
+
+def _update(trainer, batches, rate=0.01, measure=True):
+    return trainer.updater.update(
+        iter(batches), Moment(0, 0, 0, 0, rate), 1, Window(3), measure=measure
+    )
+
+
+def _gradients(trainer):
+    return {name: p.grad.clone() for name, p in trainer.student.named_parameters()}
+
+
+def test_accumulated_passes_have_the_gradient_of_one_large_batch(configure, make, pairs):
+    whole = _trainer(configure, make, batch_size=12, clip_norm=1e9)
+    parts = _trainer(configure, make, batch_size=4, accumulate=3, clip_norm=1e9)
+    rows = pairs(12, 5).source_ND
+    _update(whole, [(rows, rows)])
+    _update(parts, [(part, part) for part in rows.split(4)])
+    one, two = _gradients(whole), _gradients(parts)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-6)
+
+
+def test_gradient_is_clipped_to_the_norm_after_it_was_measured(configure, make, pairs):
+    trainer = _trainer(configure, make, clip_norm=0.001)
+    rows = pairs(8, 5).source_ND
+    norms = _update(trainer, [(rows, rows)])
+    clipped = torch.stack([g.square().sum() for g in _gradients(trainer).values()]).sum().sqrt()
+    assert float(clipped) == pytest.approx(0.001, rel=1e-3)
+    assert float(norms["transformer"]) > 0.001
+    assert _update(trainer, [(rows, rows)], measure=False) == {}
+
+
+def test_update_is_adamw_with_the_given_rate(configure, make, pairs):
+    trainer = _trainer(configure, make, weight_decay=0.0, clip_norm=1e9)
+    before = {n: p.detach().clone() for n, p in trainer.student.named_parameters()}
+    rows = pairs(8, 5).source_ND
+    _update(trainer, [(rows, rows)], rate=0.01)
+    for name, gradient in _gradients(trainer).items():
+        wanted = before[name] - 0.01 * gradient / (gradient.abs() + 1e-8)
+        torch.testing.assert_close(dict(trainer.student.named_parameters())[name].data, wanted)
+
+
+def test_non_finite_gradient_names_its_component_and_moves_nothing(configure, make, pairs):
+    trainer = _trainer(configure, make)
+    trainer.student.extractor.gain.register_hook(lambda grad: grad * torch.inf)
+    before = {n: p.detach().clone() for n, p in trainer.student.named_parameters()}
+    rows = pairs(8, 5).source_ND
+    with pytest.raises(TrainingError, match=r"but the gradient norm of extractor is (inf|nan)"):
+        _update(trainer, [(rows, rows)])
+    for name, parameter in trainer.student.named_parameters():
+        assert torch.equal(parameter, before[name])
+    assert not trainer.state.optimizer.tensors()
+
+
+def test_non_finite_loss_under_bfloat16_suggests_float32(configure, make, pairs):
+    trainer = _trainer(configure, make, precision="bfloat16")
+    rows = pairs(8, 5).source_ND
+    bad = torch.full_like(rows, torch.nan)
+    with pytest.raises(TrainingError, match=r"or set training\.precision to float32"):
+        _update(trainer, [(rows, bad)])
