@@ -65,20 +65,17 @@ def find(parts: Sequence[str | int]) -> tuple[FieldInfo | None, tuple[str | int,
 def suggest(key: str) -> list[str]:
     """Existing keys that an unknown ``key`` may stand for, best first; at most three.
 
-    A neighbour in the same section comes first, then the same name elsewhere, then a similar name
-    in the same top-level section, then anywhere.
+    A neighbour in the same section comes first, then the same or a similar name in the same
+    top-level section, then anywhere.
     """
     section, _, leaf = key.rpartition(".")
-    inside = _siblings(section)
+    inside = names_in(section)
     similar = difflib.get_close_matches(leaf, inside, n=1, cutoff=0.6)
     if similar:
         return [_join(section, similar[0])]
     known = _keys_with_list_items()
     near = [k for k in known if section and k.startswith(section.partition(".")[0] + ".")]
     for pool in (near, known):
-        same = [k for k in pool if k.rpartition(".")[2] == leaf]
-        if same:
-            return same[:3]
         leaves = dict.fromkeys(k.rpartition(".")[2] for k in pool)
         similar = difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7)
         if similar:
@@ -86,12 +83,8 @@ def suggest(key: str) -> list[str]:
     return []
 
 
-def siblings(section: str) -> list[str]:
-    """The dotted keys directly inside a section."""
-    return [_join(section, name) for name in _siblings(section)]
-
-
-def _siblings(section: str) -> list[str]:
+def names_in(section: str) -> list[str]:
+    """Names of the keys directly inside a section ("": the top level)."""
     annotation: Any = Config
     for part in section.split(".") if section else ():
         model = section_of(annotation)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from latticegraph.config.keys import find, siblings, suggest
+from latticegraph.config.keys import find, names_in, suggest
 from latticegraph.errors import ConfigError
 
 EXPECTED = {
@@ -96,7 +96,7 @@ def _shown(value: Any) -> str:
         text = f"{{{', '.join(f'{k}: {_shown(v)}' for k, v in value.items())}}}"
     else:
         text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _unknown_key(key: str) -> ConfigError:
@@ -105,8 +105,9 @@ def _unknown_key(key: str) -> ConfigError:
         *others, last = close
         listed = f"{', '.join(others)} or {last}" if others else last
         return ConfigError(key, "unknown key", f"Did you mean {listed}? Correct the key")
-    known = ", ".join(siblings(key.rpartition(".")[0]))
-    return ConfigError(key, "unknown key", f"Known here: {known}")
+    section = key.rpartition(".")[0]
+    known = ", ".join(names_in(section))
+    return ConfigError(key, "unknown key", f"Known in {section or 'the file'}: {known}")
 
 
 def _from_validator(section: str, text: str) -> ConfigError:

@@ -57,7 +57,7 @@ class MapperSettings(Section):
 class ExpertSettings(Section):
     """The three message-passing experts."""
 
-    heads: int = Field(2, ge=1, description="edge weights per edge; divides state_channels")
+    heads: int = Field(4, ge=1, description="edge weights per edge; divides state_channels")
     edge_hidden: int = Field(16, ge=1, description="hidden width of the edge-weight network")
     substeps: int = Field(
         2, ge=1, le=16, description="Euler sub-steps of the distant (continuous-time) expert"

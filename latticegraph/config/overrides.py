@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
-from latticegraph.config.keys import find, members, section_of, siblings
+from latticegraph.config.keys import find, members, names_in, section_of
 from latticegraph.errors import ConfigError
 
 
@@ -37,16 +37,14 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
             raise ConfigError(
                 ".".join(parts),
                 f"expected the key of a value, got a key below '{where}'",
-                f"Set all of it: {where}=...",
+                f"Set {where} as a whole",
             )
         child = node.get(part)
         if child is None:
             child = node[part] = {}
         if not isinstance(child, dict):
             raise ConfigError(
-                where,
-                f"expected a section with keys, got {child!r}",
-                "Correct it in the file",
+                where, f"expected a section with keys, got {child!r}", "Correct it in the file"
             )
         node = child
     node[parts[-1]] = _value(parts, text.strip())
@@ -62,7 +60,7 @@ def _value(parts: list[str], text: str) -> Any:
             ".".join(parts), f"expected a YAML value, got '{text}'", "Quote special characters"
         ) from error
     if section_of(annotation) is not None and not isinstance(value, dict):
-        known = siblings(".".join(parts))
+        known = names_in(".".join(parts))
         raise ConfigError(
             ".".join(parts),
             f"expected a section with keys, got '{text}'",

@@ -17,7 +17,7 @@ class PhaseSettings(Section):
     name: str = Field(description="shown in logs")
     epochs: int = Field(0, ge=0, description="length in epochs; exactly one of epochs and updates")
     updates: int = Field(0, ge=0, description="length in updates")
-    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak of the schedule")
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="peak of the schedule")
     schedule: Literal["constant", "linear", "cosine"] = Field(
         "cosine", description="decay over the phase"
     )
@@ -58,13 +58,13 @@ class TrainingSettings(Section):
     phases: tuple[PhaseSettings, ...] = Field(
         (
             PhaseSettings(name="warm-up", updates=100, warmup=0.9, schedule="constant"),
-            PhaseSettings(name="main", updates=2400),
+            PhaseSettings(name="main", updates=2300),
         ),
         min_length=1,
         description="run one after the other",
     )
     weight_decay: float = Field(0.01, ge=0, description="AdamW; not on biases and vectors")
-    expert_lr_scale: float = Field(1.0, gt=0, description="rate of the experts / learning_rate")
+    expert_lr_scale: float = Field(0.2, gt=0, description="rate of the experts / learning_rate")
     projection_lr_scale: float = Field(
         1.0, gt=0, description="rate of the projections / learning_rate"
     )

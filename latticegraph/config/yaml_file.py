@@ -58,7 +58,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from error
     try:
         # PyYAML is handed text, for it takes bytes with a UTF-16 mark too.
-        tree = yaml.load(content.decode("utf-8"), _StrictLoader)  # noqa: S506
+        tree = yaml.load(content.decode("utf-8"), _StrictLoader)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
@@ -92,7 +92,8 @@ def _missing(path: Path) -> ConfigError:
             "--config", f"expected a file, got '{path}'", f"There is no folder '{folder}'"
         )
     names = sorted(p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml"))
-    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6) or names[:5]
+    stems = difflib.get_close_matches(path.stem, [Path(n).stem for n in names], n=3, cutoff=0.6)
+    near = [name for name in names if Path(name).stem in stems] or names[:5]
     found = ", ".join(str(folder / name) for name in near) or "no YAML file"
     return ConfigError(
         "--config", f"expected a file, got '{path}'", f"Choose another path; there is {found}"

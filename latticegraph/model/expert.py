@@ -110,7 +110,9 @@ class Expert(MessagePassing, ABC):
         if neighbourhood.pattern is not None:
             m_CNB = sparse_neighbour_sum(values_CNB, weight_EH, neighbourhood.pattern)
         else:
-            m_CNB = self.propagate(neighbourhood.edge_index_2E, values=values_CNB, weight=weight_EH.to(x_CNB.dtype))
+            m_CNB = self.propagate(
+                neighbourhood.edge_index_2E, values=values_CNB, weight=weight_EH.to(x_CNB.dtype)
+            )
         return self.propose(x_CNB, m_CNB)
 
     def weights(self, neighbourhood: Neighbourhood) -> Tensor:

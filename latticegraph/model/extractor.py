@@ -94,14 +94,17 @@ class LatticeToEmbeddingExtractor(nn.Module):
             The penalty chosen.
         """
         assert self.correction is not None  # only called where there is one
-        checked_B = torch.arange(len(features_BF), device=features_BF.device) % 8 == 0
-        fitted, errors = (features_BF[~checked_B], residual_BD[~checked_B]), []
+        features, residual = features_BF.double(), residual_BD.double()
+        checked_B = torch.arange(len(features), device=features.device) % 8 == 0
+        checked, wanted = features[checked_B], residual[checked_B]
+        gram_FF, cross_FD = features.T @ features, features.T @ residual
+        fitted = (gram_FF - checked.T @ checked, cross_FD - checked.T @ wanted)
+        rows, errors = len(features) - len(checked), []
         for penalty in PENALTIES:
-            weight_DF = _ridge(*fitted, penalty)
-            predicted_BD = features_BF[checked_B] @ weight_DF.T
-            errors.append(float((predicted_BD - residual_BD[checked_B]).square().sum()))
+            missed = checked @ _ridge(*fitted, penalty * rows) - wanted
+            errors.append(float(missed.square().sum()))
         best = PENALTIES[errors.index(min(errors))]
-        self.correction.weight.copy_(_ridge(features_BF, residual_BD, best))
+        self.correction.weight.copy_(_ridge(gram_FF, cross_FD, best * len(features)).T)
         return best
 
     def forward(self, x_CNB: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -112,10 +115,9 @@ class LatticeToEmbeddingExtractor(nn.Module):
         return surface_BS, self.correction(self.features(x_CNB))
 
 
-def _ridge(features_BF: Tensor, target_BD: Tensor, penalty: float) -> Tensor:
-    """``argmin_W |F W^T - Y|^2 + penalty * B * |W|^2``, in double precision, (D, F)."""
-    features, target = features_BF.double(), target_BD.double()
-    gram = features.T @ features
-    gram.diagonal().add_(penalty * len(features))
-    weight_FD: Tensor = torch.linalg.solve(gram, features.T @ target)
-    return weight_FD.T.to(features_BF.dtype)
+def _ridge(gram_FF: Tensor, cross_FD: Tensor, penalty: float) -> Tensor:
+    """``argmin_W |F W - Y|^2 + penalty * |W|^2`` from ``F^T F`` and ``F^T Y``."""
+    weight_FD: Tensor = torch.linalg.solve(
+        gram_FF + penalty * torch.eye(len(gram_FF)).to(gram_FF), cross_FD
+    )
+    return weight_FD

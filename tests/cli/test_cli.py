@@ -108,6 +108,17 @@ def test_every_command_explains_config_and_set(
     assert "--set KEY=VALUE" in text
 
 
+def test_threads_are_told_to_spin_shortly_before_torch_is_imported() -> None:
+    code = (
+        "import os, sys; from latticegraph.cli import main; assert 'torch' not in sys.modules; "
+        "main(['train', '--config', 'none.yaml']); assert 'torch' not in sys.modules; "
+        "assert os.environ['GOMP_SPINCOUNT'] == '10000'"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == 0
+
+
 def test_package_offers_its_names_lazily() -> None:
     for name in latticegraph.__all__:
         assert getattr(latticegraph, name) is not None

@@ -24,7 +24,7 @@ TREE: dict[str, Any] = {
         "state_channels": 4,
         "mapper": {"readout_init": "zeros"},
         "dynamics": {"steps": 3, "min_steps": 3},
-        "experts": {"edge_hidden": 4},
+        "experts": {"edge_hidden": 4, "heads": 2},
         "transformer": {"hidden": 8},
     },
     "teacher": {"dimension": 16},
