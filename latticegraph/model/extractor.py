@@ -57,10 +57,9 @@ class LatticeToEmbeddingExtractor(nn.Module):
         face_PMB = x_CNB[: self.per_cell].index_select(1, self.cells)
         return face_PMB.permute(2, 1, 0).flatten(1)
 
-    def features(self, x_CNB: Tensor) -> Tensor:
-        """All channels of the cells read, standardised, (B, F)."""
-        read_CMB = x_CNB.index_select(1, self.cells)
-        return (read_CMB.permute(2, 0, 1).flatten(1) - self.feature_mean_F) / self.feature_std_F
+    def raw_features(self, x_CNB: Tensor) -> Tensor:
+        """All channels of the cells read, (B, F)."""
+        return x_CNB.index_select(1, self.cells).permute(2, 0, 1).flatten(1)
 
     @torch.no_grad()
     def calibrate(self, raw_BS: Tensor, wanted_BS: Tensor) -> None:
@@ -73,7 +72,7 @@ class LatticeToEmbeddingExtractor(nn.Module):
 
     @torch.no_grad()
     def standardise(self, features_BF: Tensor) -> Tensor:
-        """Keep mean and deviation of raw features (as :meth:`features` gives them at first)."""
+        """Keep mean and deviation of raw features, and return the features standardised."""
         self.feature_mean_F.copy_(features_BF.mean(0))
         deviation_F = features_BF.std(0, correction=0)
         self.feature_std_F.copy_(torch.where(deviation_F > 1e-6, deviation_F, 1.0))
@@ -112,7 +111,8 @@ class LatticeToEmbeddingExtractor(nn.Module):
         surface_BS = self.raw_surface(x_CNB) * self.gain + self.offset
         if self.correction is None:
             return surface_BS, None
-        return surface_BS, self.correction(self.features(x_CNB))
+        features_BF = (self.raw_features(x_CNB) - self.feature_mean_F) / self.feature_std_F
+        return surface_BS, self.correction(features_BF)
 
 
 def _ridge(gram_FF: Tensor, cross_FD: Tensor, penalty: float) -> Tensor:

@@ -120,7 +120,7 @@ class Student(nn.Module):
             states = self.lattice.rollout(self._first_states(part_BS)).states_CNB
             raws.append(self.extractor.raw_surface(states))
             if self.extractor.correction is not None:
-                features.append(self.extractor.features(states))
+                features.append(self.extractor.raw_features(states))
         raw_BS = torch.cat(raws)
         self.extractor.calibrate(raw_BS, wanted_BS)
         if not features:
