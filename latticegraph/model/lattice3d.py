@@ -6,7 +6,6 @@ Legend: C channels, N cells, B batch, X experts, T steps, E edges, H heads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,32 +19,11 @@ from latticegraph.model.expert import Expert
 from latticegraph.model.functional_expert import FunctionalExpert
 from latticegraph.model.gating import Gate, GatingNetwork
 from latticegraph.model.local_expert import LocalExpert
+from latticegraph.model.rollout import Rollout, join_chunks
 from latticegraph.model.transport import start_transport
 
-TENSORS_PER_STEP = (
-    40  # state-sized tensors alive per step in a training rollout, measured at 16 channels
-)
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """What the dynamics did.
-
-    Attributes:
-        states_CNB: final states.
-        usage_XN: gate shares, averaged over the steps that each sample took.
-        change_T: change of the state in each step relative to its norm, averaged over samples.
-        steps_B: steps each sample took before it converged.
-        z: squared log-partition of the gates, averaged like usage_XN.
-        trajectory_TCNB: all states from the first to the last (T + 1 of them) when recorded.
-    """
-
-    states_CNB: Tensor
-    usage_XN: Tensor
-    change_T: Tensor
-    steps_B: Tensor
-    z: Tensor
-    trajectory_TCNB: Tensor | None = None
+# State-sized tensors kept per step for the backward pass: 26 measured, and room for gradients.
+TENSORS_PER_STEP = 30
 
 
 class Lattice3D(nn.Module):
@@ -58,8 +36,8 @@ class Lattice3D(nn.Module):
     which, the gates g summing to 1, is the gated mean of the experts' proposals y.
 
     Args:
-        settings: channels, experts, gating, dynamics, aggregation, initialisation and memory
-        budget. graph: the lattice whose typed edges the experts use.
+        settings: channels, experts, gating, dynamics, initialisation and memory budget.
+        graph: the lattice whose typed edges the experts use.
 
     Shapes:
         (C, N, B) -> Rollout
@@ -157,7 +135,7 @@ class Lattice3D(nn.Module):
                 chunks.append(Rollout(*fields))
             else:
                 chunks.append(self._rollout(part_CNB, steps, record))
-        return _join(chunks)
+        return join_chunks(chunks)
 
     def _samples_per_chunk(self, steps: int, bytes_per_number: int) -> int:
         kept = steps if torch.is_grad_enabled() and not self.checkpointing else 1
@@ -243,32 +221,3 @@ def _relative_change(old_CNB: Tensor, new_CNB: Tensor) -> Tensor:
     size_B = torch.linalg.vector_norm(old_CNB, dim=(0, 1))
     change_B: Tensor = difference_B / size_B.clamp_min(torch.finfo(old_CNB.dtype).tiny)
     return change_B
-
-
-def _join(chunks: list[Rollout]) -> Rollout:
-    """One rollout out of chunks; means are weighted by samples, or by the steps these took."""
-    samples = torch.stack([c.states_CNB.new_tensor(c.states_CNB.shape[2]) for c in chunks])
-    steps = torch.stack([c.steps_B.sum() for c in chunks]).to(samples)
-    longest = max(c.change_T.numel() for c in chunks)
-
-    def mean(values: list[Tensor], weights: Tensor) -> Tensor:
-        shape = (-1, *[1] * values[0].ndim)
-        return ((weights / weights.sum()).view(shape) * torch.stack(values)).sum(dim=0)
-
-    def padded(c: Rollout) -> Tensor:
-        return nn.functional.pad(c.change_T, (0, longest - c.change_T.numel()))
-
-    trajectories = [c.trajectory_TCNB for c in chunks if c.trajectory_TCNB is not None]
-    if trajectories:
-        most = max(t.shape[0] for t in trajectories)
-        trajectories = [
-            torch.cat([t, t[-1:].expand(most - t.shape[0], -1, -1, -1)]) for t in trajectories
-        ]
-    return Rollout(
-        states_CNB=torch.cat([c.states_CNB for c in chunks], dim=2),
-        usage_XN=mean([c.usage_XN for c in chunks], steps),
-        change_T=mean([padded(c) for c in chunks], samples),
-        steps_B=torch.cat([c.steps_B for c in chunks]),
-        z=mean([c.z for c in chunks], steps),
-        trajectory_TCNB=torch.cat(trajectories, dim=3) if trajectories else None,
-    )
