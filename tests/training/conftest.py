@@ -32,6 +32,7 @@ TREE: dict[str, Any] = {
         "batch_size": 8,
         "phases": [{"name": "main", "epochs": 2, "learning_rate": 0.005}],
         "log_every": 2,
+        "expert_lr_scale": 1.0,
     },
 }
 
