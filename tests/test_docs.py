@@ -68,6 +68,7 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_readme_examples_print_what_they_say(
     user_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,11 +78,14 @@ def test_readme_examples_print_what_they_say(
     best.parent.mkdir(parents=True)
     write_checkpoint(best, Checkpoint(config, Progress(), student.state_dict()))
     examples = blocks(ROOT / "README.md", "python")
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         exec(compile(example, "README.md", "exec"), {})
         printed = capsys.readouterr().out.splitlines()
-        assert printed == re.findall(r"^print\(.*\)\s+# (.*)$", example, re.M)
+        promised = re.findall(r"^print\(.*\)\s+# (.*)$", example, re.M)
+        # What training shows of itself comes before.
+        assert promised
+        assert printed[-len(promised) :] == promised
 
 
 README_COMMANDS = [

@@ -19,7 +19,7 @@ from latticegraph.model.output import StudentOutput
 from latticegraph.model.transformer import EmbeddingTransformer
 from latticegraph.model.volume_init import VolumeStateInitializer
 
-START_BATCH = 256  # samples per rollout while the readout is fitted
+START_BATCH = 128  # samples per rollout while the readout is fitted
 
 
 class Student(nn.Module):
