@@ -210,7 +210,7 @@ def _show_log() -> None:
 def _share_cores() -> None:
     """Let threads spin shortly, then sleep; OpenMP reads this when torch is imported, later.
 
-    Threads that spin for long while others want their core made a step ten to forty times slower,
+    Threads that spin for long while others want their core made a step over ten times slower,
     and threads that never spin made it 1.6 times slower.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -37,11 +37,6 @@ class SparsePattern:
             setattr(self, name, getattr(self, name).to(device))
         return self
 
-    def nbytes(self) -> int:
-        """Bytes of all index tensors."""
-        tensors = (self.crow, self.col, self.order, self.crow_t, self.col_t, self.order_t)
-        return sum(t.numel() * t.element_size() for t in tensors)
-
 
 def _compress(
     row_E: Tensor, col_E: Tensor, num_cells: int, heads: int

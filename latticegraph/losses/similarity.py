@@ -16,7 +16,30 @@ if TYPE_CHECKING:
     from latticegraph.model.output import StudentOutput
 
 
-class SimilarityLoss(nn.Module):
+class CentredLoss(nn.Module):
+    """What losses of directions about the teacher's mean have in common.
+
+    Args:
+        teacher_mean_D: mean of the training embeddings.
+
+    Shapes:
+        teacher_mean_D: [D]
+    """
+
+    teacher_mean_D: Tensor
+
+    def __init__(self, teacher_mean_D: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("teacher_mean_D", teacher_mean_D.detach().clone(), persistent=False)
+
+    def centred(self, output: StudentOutput, target_BD: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions of prediction and target about the mean, [B, D] both."""
+        return directions(
+            output.embedding_BD - self.teacher_mean_D, target_BD - self.teacher_mean_D
+        )
+
+
+class SimilarityLoss(CentredLoss):
     r"""One minus the cosine about the teacher's mean.
 
     .. math::
@@ -33,27 +56,19 @@ class SimilarityLoss(nn.Module):
         teacher_mean_D: [D]
     """
 
-    teacher_mean_D: Tensor
-
-    def __init__(self, teacher_mean_D: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("teacher_mean_D", teacher_mean_D.detach().clone(), persistent=False)
-
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
         """The loss of a batch.
 
         Shapes:
             output.embedding_BD, target_BD: [B, D]; result: scalar.
         """
-        prediction_BD, teacher_BD = directions(
-            output.embedding_BD - self.teacher_mean_D, target_BD - self.teacher_mean_D
-        )
+        prediction_BD, teacher_BD = self.centred(output, target_BD)
         directed_B = teacher_BD.square().sum(1)  # 1 with a direction, 0 without
         lack_B = directed_B - (prediction_BD * teacher_BD).sum(1)
         return lack_B.sum() / directed_B.sum().clamp_min(1)
 
 
-class StructureLoss(nn.Module):
+class StructureLoss(CentredLoss):
     r"""Error of the pairwise similarities of a batch, relative to their size.
 
     With C the matrix of cosines about the teacher's mean m (lengths floored as in
@@ -75,21 +90,13 @@ class StructureLoss(nn.Module):
         teacher_mean_D: [D]
     """
 
-    teacher_mean_D: Tensor
-
-    def __init__(self, teacher_mean_D: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("teacher_mean_D", teacher_mean_D.detach().clone(), persistent=False)
-
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
         """The loss of a batch.
 
         Shapes:
             output.embedding_BD, target_BD: [B, D]; result: scalar.
         """
-        prediction_BD, teacher_BD = directions(
-            output.embedding_BD - self.teacher_mean_D, target_BD - self.teacher_mean_D
-        )
+        prediction_BD, teacher_BD = self.centred(output, target_BD)
         teacher_BB = torch.mm(teacher_BD, teacher_BD.T)
         own_BB = torch.mm(prediction_BD, prediction_BD.T)
         scale = mean_over_pairs(own_BB.square()) + mean_over_pairs(teacher_BB.square())

@@ -14,8 +14,9 @@ class DistantExpert(Expert):
 
     Equation::
 
-        dz/dt = W sigmoid(U z + P m + c) + m + b - z,    z(0) = x,    u = z(1) - x,    step 1 /
-        substeps
+        dz/dt = W sigmoid(U z + P m + c) + m + b - z,    z(0) = x,    u = z(1) - x
+
+    with a step of 1 / substeps.
 
     Source: continuous-time recurrent cells (Funahashi and Nakamura 1993).
 
@@ -23,7 +24,7 @@ class DistantExpert(Expert):
         channels: C, numbers per cell.
         heads: H, edge weights per edge; divides C.
         edge_hidden: hidden width of the edge-weight network.
-        norm: normalise each cell's input per cell.
+        norm: normalise what each cell sends.
         gain: scale of the random part of the initial weights.
         substeps: Euler sub-steps, 1 or more.
 
@@ -42,6 +43,10 @@ class DistantExpert(Expert):
     ) -> None:
         super().__init__(channels, heads, edge_hidden, norm, gain)
         self.substeps = substeps
+
+    def build(self) -> None:
+        """Drive, recurrence, output and rest."""
+        channels = self.channels
         self.drive = ChannelLinear(channels, channels)
         self.recur = ChannelLinear(channels, channels, bias=False)
         self.out = ChannelLinear(channels, channels, bias=False)
@@ -60,7 +65,7 @@ class DistantExpert(Expert):
         self._start()
 
     def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
-        """Y from the state and the sum over neighbours."""
+        """The proposal y from the state and the sum over neighbours."""
         drive = self.drive(m_CNB)
         pull = m_CNB + self.rest[:, None, None]
         z_CNB = x_CNB

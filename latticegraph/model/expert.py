@@ -38,8 +38,8 @@ class Expert(MessagePassing, ABC):
         gain: scale of the random part of the initial weights.
 
     Shapes:
-        x (N, C), edge_index (2, E), edge_attr (E, 4: distance / max_radius, unit direction) -> (N,
-        C)
+        x (N, C), edge_index (2, E), edge_attr (E, 4) -> (N, C); edge_attr holds distance /
+        max_radius and the unit direction
     """
 
     def __init__(
@@ -59,6 +59,11 @@ class Expert(MessagePassing, ABC):
         self.edge_weights = EdgeWeights(heads, edge_hidden, gain)
         self.value: ChannelLinear | None = ChannelLinear(channels, channels, gain)
         self.norm = nn.LayerNorm(channels) if norm else None
+        self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make the layers of the update."""
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
@@ -126,7 +131,7 @@ class Expert(MessagePassing, ABC):
 
     @abstractmethod
     def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
-        """Y from a cell's own state and the sum over its neighbours."""
+        """The proposal y from a cell's own state and the sum over its neighbours."""
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """``y = x + u`` on any graph: the layer alone, as in ``torch_geometric.nn.conv``."""

@@ -25,15 +25,9 @@ class FunctionalExpert(Expert):
     Arguments and shapes are those of :class:`Expert`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        heads: int = 1,
-        edge_hidden: int = 16,
-        norm: bool = False,
-        gain: float = 1.0,
-    ) -> None:
-        super().__init__(channels, heads, edge_hidden, norm, gain)
+    def build(self) -> None:
+        """Gate, hidden layer and candidate."""
+        channels = self.channels
         self.from_state = ChannelLinear(channels, 2 * channels)
         self.from_sum = ChannelLinear(channels, 2 * channels, bias=False)
         self.candidate = ChannelLinear(channels, channels, bias=False)
@@ -61,7 +55,7 @@ class FunctionalExpert(Expert):
         self._start()
 
     def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
-        """Y from the state and the sum over neighbours."""
+        """The proposal y from the state and the sum over neighbours."""
         both = self.from_sum(m_CNB, plus_KNB=self.from_state(x_CNB))
         gate, hidden = both.chunk(2)
         target: Tensor = self.candidate(silu(hidden), plus_KNB=m_CNB)

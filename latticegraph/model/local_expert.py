@@ -19,17 +19,10 @@ class LocalExpert(Expert):
     Arguments and shapes are those of :class:`Expert`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        heads: int = 1,
-        edge_hidden: int = 16,
-        norm: bool = False,
-        gain: float = 1.0,
-    ) -> None:
-        super().__init__(channels, heads, edge_hidden, norm, gain)
+    def build(self) -> None:
+        """The map W; cells send their state as it is."""
         self.value = None
-        self.mix = ChannelLinear(channels, channels, 0.2 * gain, bias=False)
+        self.mix = ChannelLinear(self.channels, self.channels, 0.2 * self.gain, bias=False)
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
@@ -37,6 +30,6 @@ class LocalExpert(Expert):
         self.mix.reset_parameters(0.2 * self.gain)
 
     def propose(self, x_CNB: Tensor, m_CNB: Tensor) -> Tensor:
-        """Y from the state and the sum over neighbours."""
+        """The proposal y from the state and the sum over neighbours."""
         y_CNB: Tensor = self.mix(m_CNB, plus_KNB=x_CNB)
         return y_CNB

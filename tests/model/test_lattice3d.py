@@ -68,19 +68,22 @@ def test_lattice_rollout_is_repeated_steps(build: Build) -> None:
     assert torch.equal(student.lattice.rollout(x, 3).states_CNB, by_hand)
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.4])
+@pytest.mark.parametrize("tolerance", [0.0, 0.35])
 def test_lattice_chunks_change_nothing(build: Build, tolerance: float) -> None:
-    dynamics = {"steps": 6, "min_steps": 1, "tolerance": tolerance, "patience": 1}
+    dynamics = {"steps": 12, "min_steps": 2, "tolerance": tolerance, "patience": 1}
     results = []
     for budget in (4.0, 1e-5):
         student = build({"dynamics": dynamics, "max_memory_gb": budget}, started=False)
         excite(student)
         x = torch.randn(4, 80, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        x = x * torch.tensor([0.01, 0.1, 1.0, 10.0, 30.0])
         rollout = student.lattice.rollout(x, record=True)
+        # Chunks of unlike length: a mean over chunks that forgets this would differ.
+        assert (len(set(rollout.steps_B.tolist())) > 1) == (tolerance > 0)
         (rollout.states_CNB.square().sum() + rollout.usage_XN[0].sum()).backward()
         fields = [rollout.states_CNB, rollout.usage_XN, rollout.steps_B, rollout.trajectory_TCNB]
         results.append([*fields, *[p.grad for p in student.lattice.parameters()]])
-    assert student.lattice._samples_per_chunk(6, 8) == 1
+    assert student.lattice._samples_per_chunk(12, 8) == 1
     for whole, chunked in zip(*results, strict=True):
         if whole is not None:
             torch.testing.assert_close(whole, chunked, rtol=1e-10, atol=1e-10)
