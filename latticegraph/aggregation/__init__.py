@@ -1,6 +1,26 @@
 """Sums over neighbours: one interface, several exact backends."""
 
-from latticegraph.aggregation.neighbourhood import BACKENDS, Backend, Neighbourhood
-from latticegraph.aggregation.spmm import SparsePattern, sparse_neighbour_sum
+from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
+from latticegraph.aggregation.fourier import GridNeighbourhood
+from latticegraph.aggregation.neighbourhood import (
+    BACKENDS,
+    Backend,
+    Neighbourhood,
+    SelfNeighbourhood,
+    Sums,
+)
+from latticegraph.aggregation.slab import SlabNeighbourhood
+from latticegraph.aggregation.stencil import Stencil
 
-__all__ = ["BACKENDS", "Backend", "Neighbourhood", "SparsePattern", "sparse_neighbour_sum"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "EdgeNeighbourhood",
+    "GridNeighbourhood",
+    "Neighbourhood",
+    "SelfNeighbourhood",
+    "SlabNeighbourhood",
+    "SparseNeighbourhood",
+    "Stencil",
+    "Sums",
+]

@@ -1,97 +1,130 @@
-"""The edges of one expert, prepared for one of the exact ways to sum over neighbours."""
+"""The edges of one expert: what every way to sum over neighbours has in common.
+
+Legend: C channels, N cells, B batch, M = N B columns, O offsets, H heads.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation.spmm import SparsePattern
-from latticegraph.errors import GraphError
-
-Backend = Literal["spmm", "scatter"]
+Backend = Literal["spmm", "fft", "scatter"]
+BACKENDS: tuple[Backend, ...] = ("spmm", "fft", "scatter")
 LARGEST_NORM = 2.0
-BACKENDS: tuple[Backend, ...] = ("spmm", "scatter")
+
+Sums = tuple[Tensor, ...]
+"""What the sums of one rollout share; only the first has a gradient."""
 
 
-class Neighbourhood:
-    """One edge set with its edge attributes, handed to an expert at every step.
+class Neighbourhood(ABC):
+    """One edge set, handed to an expert at every step.
+
+    Columns of a state are cells and samples. ``samples_inner`` tells their order: cell by cell with
+    the samples of a cell side by side, (N, B), or sample by sample, (B, N).
 
     Args:
-        edge_index_2E: source and target cell of each edge (PyG convention, source -> target).
-        edge_attr_O4: distance / max_radius in [0, 1] and unit direction, once per distinct offset.
+        edge_attr_O4: distance / max_radius in [0, 1] and unit direction of every distinct offset
+            (or of every edge).
         num_cells: N.
-        heads: H, edge weights per edge.
-        backend: ``scatter`` gathers and scatters over edges (the reference, large), ``spmm``
-            multiplies by a sparse matrix. Both give the same sum.
-        edge_offset_E: row of ``edge_attr_O4`` that each edge uses; None: edge e uses row e.
-
-    Raises:
-        GraphError: when the backend is unknown, or an edge names a cell that does not exist.
+        heads: H, weights per offset.
     """
 
-    def __init__(
-        self,
-        edge_index_2E: Tensor,
-        edge_attr_O4: Tensor,
-        num_cells: int,
-        heads: int,
-        backend: Backend = "spmm",
-        edge_offset_E: Tensor | None = None,
-    ) -> None:
-        if backend not in BACKENDS:
-            raise GraphError(
-                "model.aggregation",
-                f"expected one of {', '.join(BACKENDS)}, got '{backend}'",
-                "Choose one of them",
-            )
-        if (
-            edge_index_2E.numel()
-            and not 0 <= int(edge_index_2E.min()) <= int(edge_index_2E.max()) < num_cells
-        ):
-            raise GraphError(
-                "edge_index",
-                f"expected cells in 0..{num_cells - 1}, got {int(edge_index_2E.min())}.."
-                f"{int(edge_index_2E.max())}",
-                "Pass the number of cells of the graph these edges belong to",
-            )
-        self.backend = backend
+    samples_inner = True
+
+    def __init__(self, edge_attr_O4: Tensor, num_cells: int, heads: int) -> None:
+        self.edge_attr_O4 = edge_attr_O4
         self.num_cells = num_cells
         self.heads = heads
-        self.edge_index_2E = edge_index_2E
-        self.edge_attr_O4 = edge_attr_O4
-        self.edge_offset_E = edge_offset_E
-        self.pattern = SparsePattern(edge_index_2E, num_cells, heads) if backend == "spmm" else None
 
-    def to(self, device: torch.device) -> Neighbourhood:
-        """Move all index and attribute tensors to ``device`` (in place)."""
-        self.edge_index_2E = self.edge_index_2E.to(device)
-        self.edge_attr_O4 = self.edge_attr_O4.to(device)
-        if self.edge_offset_E is not None:
-            self.edge_offset_E = self.edge_offset_E.to(device)
-        if self.pattern is not None:
-            self.pattern.to(device)
-        return self
-
-    def per_edge(self, weight_OH: Tensor) -> Tensor:
-        """Weights of offsets spread over the edges that share them, scaled to a stable sum.
+    def scaled(self, weight_OH: Tensor) -> Tensor:
+        """Weights scaled to a stable sum.
 
         Equation::
 
-            w_e = a_e / max(1, n / 2),    n = max over cells i of sum over edges e into i of |a_e|
+            w = a / max(1, n / 2),    n = max over cells i of sum over edges e into i of |a_e|
 
         per head, so that one sum over neighbours grows the largest value at most 2-fold (its
         operator norm in the maximum norm), however many neighbours a cell has.
 
         Shapes:
-            (O, H) -> (E, H)
+            (O, H) -> (O, H)
         """
-        weight_EH = weight_OH
-        if self.edge_offset_E is not None:
-            weight_EH = weight_OH.index_select(0, self.edge_offset_E)
-        if not weight_EH.numel():
-            return weight_EH
-        total_NH = weight_EH.new_zeros(self.num_cells, weight_EH.shape[1])
-        total_NH = total_NH.index_add(0, self.edge_index_2E[1], weight_EH.abs())
-        return weight_EH / (total_NH.amax(dim=0) / LARGEST_NORM).clamp_min(1.0)
+        if not weight_OH.numel():
+            return weight_OH
+        norm_H = self.largest_sum(weight_OH.abs())
+        return weight_OH / (norm_H / LARGEST_NORM).clamp_min(1.0)
+
+    @abstractmethod
+    def largest_sum(self, size_OH: Tensor) -> Tensor:
+        """Largest sum of sizes (none negative) over the edges into one cell, (H,)."""
+
+    @abstractmethod
+    def prepare(self, weight_OH: Tensor) -> Sums:
+        """What the sums of one rollout share; the first is differentiable in the scaled weights."""
+
+    @abstractmethod
+    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+        """``m[c, i, b] = sum over edges e = (j -> i) of weight[e, c mod H] * values[c, j, b]``.
+
+        Args:
+            values_CM: one value per channel and column, in the order of ``samples_inner``.
+            prepared: result of :meth:`prepare`.
+
+        Shapes:
+            values_CM (C, M) -> (C, M); H divides C.
+        """
+
+    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
+        """:meth:`sum` outside autograd, and what :meth:`back` needs of it.
+
+        Args:
+            values_CM: as for :meth:`sum`.
+            prepared: as for :meth:`sum`.
+            keep: a backward pass follows.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no gradient of its own")
+
+    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor, out_CM: Tensor) -> Tensor:
+        """Gradient of the values, written to ``out_CM``; that of the first of ``prepared``.
+
+        Args:
+            grad_CM: gradient of the sums.
+            prepared: as for :meth:`run`.
+            kept: what :meth:`run` returned beside the sums.
+            out_CM: as large as the values.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no gradient of its own")
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether :meth:`run` and :meth:`back` exist."""
+        return type(self).run is not Neighbourhood.run
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move index and attribute tensors to ``device`` (in place); attributes to ``dtype``."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device, dtype if value.is_floating_point() else None))
+
+
+class SelfNeighbourhood(Neighbourhood):
+    """Every cell is its own and only neighbour, as in the local type of cubes below 50."""
+
+    def largest_sum(self, size_OH: Tensor) -> Tensor:
+        """The one size there is."""
+        return size_OH[0]
+
+    def prepare(self, weight_OH: Tensor) -> Sums:
+        """The weight of each head, (H,)."""
+        return (weight_OH[0],)
+
+    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+        """The values, weighted."""
+        return values_CM * self.per_channel(prepared, values_CM.shape[0])[:, None]
+
+    def per_channel(self, prepared: Sums, channels: int) -> Tensor:
+        """Weight of each channel, (C,): what a linear map of the sum can take in."""
+        return prepared[0].repeat(channels // self.heads)

@@ -1,6 +1,7 @@
 """Sum over neighbours as a product with a sparse matrix: exact, and no tensor per edge and channel.
 
-Legend: C channels, H heads, J channels per head (C = J * H), N cells, B batch, E edges.
+Legend: C channels, H heads, J channels per head (C = J * H), N cells, B batch, M = N B columns, E
+edges, O offsets.
 """
 
 from __future__ import annotations
@@ -9,6 +10,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from latticegraph.aggregation.opaque import opaque
+
+_INT32 = 2**31 - 1
+_TENSORS = (
+    "crow",
+    "col",
+    "crow_t",
+    "col_t",
+    "offset_E",
+    "offset_t_E",
+    "offset_crow",
+    "offset_col",
+)
 
 
 class SparsePattern:
@@ -18,101 +34,196 @@ class SparsePattern:
         edge_index_2E: source and target of each edge, in any order.
         num_cells: N.
         heads: H.
+        edge_offset_E: row of the weights that each edge uses; None: edge e uses row e.
 
     The matrix of head h holds the weight of edge (j -> i) at row i, column j; all heads share the
-    pattern, so the block diagonal matrix has H * N rows and H * E entries (32-bit indices).
+    pattern, so the block diagonal matrix has H * N rows and H * E entries. Indices are 32-bit where
+    they fit.
+
+    Attributes:
+        offset_E: row of the weights of each entry of one block, in the order of the matrix.
+        offset_t_E: likewise of the transpose.
     """
 
-    def __init__(self, edge_index_2E: Tensor, num_cells: int, heads: int) -> None:
+    def __init__(
+        self,
+        edge_index_2E: Tensor,
+        num_cells: int,
+        heads: int,
+        edge_offset_E: Tensor | None = None,
+    ) -> None:
+        self.num_cells = num_cells
         self.size = num_cells * heads
         source_E, target_E = edge_index_2E
-        forward = _compress(target_E, source_E, num_cells, heads)
-        backward = _compress(source_E, target_E, num_cells, heads)
-        self.crow, self.col, self.order = forward
-        self.crow_t, self.col_t, self.order_t = backward
+        if edge_offset_E is None:
+            edge_offset_E = torch.arange(source_E.numel(), device=source_E.device)
+        self.crow, self.col, order = _compress(target_E, source_E, num_cells, heads)
+        self.crow_t, self.col_t, order_t = _compress(source_E, target_E, num_cells, heads)
+        self.offset_E, self.offset_t_E = edge_offset_E[order], edge_offset_E[order_t]
+        # Rows of offsets, a one for every entry that has it: adds up gradients of shared weights.
+        self.offset_crow = torch.zeros(
+            int(edge_offset_E.max()) + 2 if len(edge_offset_E) else 1, dtype=torch.int64
+        )
+        self.offset_crow[1:] = torch.bincount(self.offset_E).cumsum(0)
+        self.offset_col = torch.argsort(self.offset_E, stable=True)
 
     def to(self, device: torch.device) -> SparsePattern:
         """Move the index tensors to ``device`` (in place)."""
-        for name in ("crow", "col", "order", "crow_t", "col_t", "order_t"):
+        for name in _TENSORS:
             setattr(self, name, getattr(self, name).to(device))
         return self
+
+    def stacked(self, values_CM: Tensor) -> Tensor:
+        """A view as the J right-hand sides of the block diagonal matrix, (J, H N, B)."""
+        batch = values_CM.shape[1] // self.num_cells
+        return values_CM.view(-1, self.size, batch)
+
+    def values(self, weight_OH: Tensor) -> tuple[Tensor, Tensor]:
+        """Entries of the matrix and of its transpose, (H E) both.
+
+        The gradient reaches the weights through the first alone: both hold the same weights.
+        """
+        places = (self.offset_E, self.offset_crow, self.offset_col)
+        entries: Tensor = _Spread.apply(weight_OH, *places)  # type: ignore[no-untyped-call]
+        transposed = weight_OH.detach().t()[:, self.offset_t_E]
+        return entries, transposed.reshape(-1)
 
 
 def _compress(
     row_E: Tensor, col_E: Tensor, num_cells: int, heads: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Row pointers, columns and edge order of the block diagonal matrix."""
+    """Row pointers and columns of the block diagonal matrix, and the order of one block's edges."""
     order_E = torch.argsort(row_E * num_cells + col_E, stable=True)
     degree_N = torch.bincount(row_E, minlength=num_cells)
-    crow = torch.zeros(heads * num_cells + 1, dtype=torch.int32)
+    fits = max(heads * num_cells, heads * row_E.numel()) <= _INT32
+    kind = torch.int32 if fits else torch.int64
+    crow = torch.zeros(heads * num_cells + 1, dtype=kind)
     crow[1:] = degree_N.repeat(heads).cumsum(0)
     shift_H1 = torch.arange(heads)[:, None]
-    col = (col_E[order_E][None] + shift_H1 * num_cells).reshape(-1).to(torch.int32)
-    order = (order_E[None] + shift_H1 * row_E.numel()).reshape(-1)
-    return crow, col, order
+    col = (col_E[order_E][None] + shift_H1 * num_cells).reshape(-1).to(kind)
+    return crow, col, order_E
 
 
-def _matrix(crow: Tensor, col: Tensor, values: Tensor, size: int) -> Tensor:
+def _matrix(crow: Tensor, col: Tensor, values: Tensor) -> Tensor:
+    size = crow.numel() - 1
     return torch.sparse_csr_tensor(crow, col, values, (size, size), check_invariants=False)
 
 
-def _multiply(matrix: Tensor, values_JKB: Tensor) -> Tensor:
-    result_JKB = torch.empty_like(values_JKB)
-    for v_KB, out_KB in zip(values_JKB, result_JKB, strict=True):
+def multiply_into(
+    out_JKB: Tensor, values_JKB: Tensor, crow: Tensor, col: Tensor, entries_E: Tensor
+) -> None:
+    """Write ``A v[j]`` to ``out[j]``."""
+    matrix = _matrix(crow, col, entries_E)
+    for v_KB, out_KB in zip(values_JKB, out_JKB, strict=True):
         torch.mm(matrix, v_KB, out=out_KB)
+
+
+def _like(values_JKB: Tensor, crow: Tensor, col: Tensor, entries_E: Tensor) -> Tensor:
+    return torch.empty_like(values_JKB, memory_format=torch.contiguous_format)
+
+
+@opaque(_like)
+def sparse_product(values_JKB: Tensor, crow: Tensor, col: Tensor, entries_E: Tensor) -> Tensor:
+    """``m[j] = A v[j]``."""
+    result_JKB = _like(values_JKB, crow, col, entries_E)
+    multiply_into(result_JKB, values_JKB, crow, col, entries_E)
     return result_JKB
 
 
-class _SparseProduct(torch.autograd.Function):
+def _entries(left_JKB: Tensor, right_JKB: Tensor, crow: Tensor, col: Tensor) -> Tensor:
+    return left_JKB.new_empty(col.numel())
+
+
+@opaque(_entries)
+def sampled_product(left_JKB: Tensor, right_JKB: Tensor, crow: Tensor, col: Tensor) -> Tensor:
+    """``s(i, k) = sum over j of <left[j, i], right[j, k]>`` at the entries of the pattern."""
+    sampled = _matrix(crow, col, left_JKB.new_zeros(col.numel()))
+    for l_KB, r_KB in zip(left_JKB, right_JKB, strict=True):
+        sampled = torch.sparse.sampled_addmm(sampled, l_KB, r_KB.t())
+    return sampled.values()
+
+
+def _rows(grad_EH: Tensor, crow: Tensor, col: Tensor) -> Tensor:
+    return grad_EH.new_empty(crow.numel() - 1, grad_EH.shape[1])
+
+
+@opaque(_rows)
+def sum_by_offset(grad_EH: Tensor, crow: Tensor, col: Tensor) -> Tensor:
+    """Sum of the rows that share an offset, (O, H)."""
+    ones_E, size = grad_EH.new_ones(col.numel()), (crow.numel() - 1, col.numel())
+    return torch.sparse_csr_tensor(crow, col, ones_E, size, check_invariants=False) @ grad_EH
+
+
+class _Spread(torch.autograd.Function):
+    """Weights of offsets to entries of the matrix; gradients add up in a fixed order, fast."""
+
+    @staticmethod
+    def forward(ctx: Any, weight_OH: Tensor, offset_E: Tensor, crow: Tensor, col: Tensor) -> Tensor:
+        ctx.save_for_backward(crow, col)
+        ctx.shape = weight_OH.shape
+        return weight_OH.t()[:, offset_E].reshape(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        crow, col = ctx.saved_tensors
+        offsets, heads = ctx.shape
+        grad_OH = sum_by_offset(grads[0].view(heads, -1).t().contiguous(), crow, col)
+        # Offsets beyond the largest one in use have no entry.
+        return torch.nn.functional.pad(grad_OH, (0, 0, 0, offsets - len(grad_OH))), None, None, None
+
+
+class _NeighbourSum(torch.autograd.Function):
     """``m = A(w) v`` with gradients to w and v; the backward pass stays sparse too.
 
     dL/dv = A(w)^T dL/dm, and dL/dw(i, j) = <dL/dm_i, v_j>: a dense product sampled at the pattern.
     """
 
     @staticmethod
-    def forward(ctx: Any, values_JKB: Tensor, weight_HE: Tensor, pattern: SparsePattern) -> Tensor:
-        ctx.save_for_backward(values_JKB, weight_HE)
-        ctx.pattern = pattern
-        matrix = _matrix(pattern.crow, pattern.col, weight_HE[pattern.order], pattern.size)
-        return _multiply(matrix, values_JKB)
+    def forward(
+        ctx: Any,
+        values_JKB: Tensor,
+        entries_E: Tensor,
+        transposed_E: Tensor,
+        crow: Tensor,
+        col: Tensor,
+        crow_t: Tensor,
+        col_t: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(values_JKB, transposed_E, crow, col, crow_t, col_t)
+        summed: Tensor = sparse_product(values_JKB, crow, col, entries_E)
+        return summed
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        values_JKB, weight_HE = ctx.saved_tensors
-        pattern: SparsePattern = ctx.pattern
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        values_JKB, transposed_E, crow, col, crow_t, col_t = ctx.saved_tensors
         grad_JKB = grads[0].contiguous()
         grad_values: Tensor | None = None
-        grad_weight: Tensor | None = None
+        grad_entries: Tensor | None = None
         if ctx.needs_input_grad[0]:
-            matrix = _matrix(
-                pattern.crow_t, pattern.col_t, weight_HE[pattern.order_t], pattern.size
-            )
-            grad_values = _multiply(matrix, grad_JKB)
+            grad_values = sparse_product(grad_JKB, crow_t, col_t, transposed_E)
         if ctx.needs_input_grad[1]:
-            sampled = _matrix(pattern.crow, pattern.col, torch.zeros_like(weight_HE), pattern.size)
-            for g_KB, v_KB in zip(grad_JKB, values_JKB, strict=True):
-                sampled = torch.sparse.sampled_addmm(sampled, g_KB, v_KB.t())
-            grad_weight = torch.empty_like(weight_HE)
-            grad_weight[pattern.order] = sampled.values()
-        return grad_values, grad_weight, None
+            grad_entries = sampled_product(grad_JKB, values_JKB, crow, col)
+        return grad_values, grad_entries, None, None, None, None, None
 
 
-def sparse_neighbour_sum(values_CNB: Tensor, weight_EH: Tensor, pattern: SparsePattern) -> Tensor:
+def sparse_neighbour_sum(
+    values_CM: Tensor, entries: tuple[Tensor, ...], pattern: SparsePattern
+) -> Tensor:
     """``m[c, i, b] = sum over edges e = (j -> i) of weight[e, c mod H] * values[c, j, b]``.
 
     Args:
-        values_CNB: one value per channel, cell and sample.
-        weight_EH: one weight per edge and head, in the order of the edges given to ``pattern``.
+        values_CM: one value per channel, cell and sample, the samples of a cell side by side.
+        entries: result of :meth:`SparsePattern.values`.
         pattern: the compressed edge set.
 
     Shapes:
-        values_CNB (C, N, B), weight_EH (E, H) -> (C, N, B); H divides C.
+        values_CM (C, N * B) -> (C, N * B); H divides C.
     """
-    channels, cells, batch = values_CNB.shape
-    heads = weight_EH.shape[1]
-    values_JKB = values_CNB.reshape(channels // heads, heads * cells, batch)
-    weight_HE = weight_EH.t().reshape(-1).to(values_CNB.dtype)
-    product = _SparseProduct.apply
-    with torch.autocast(values_CNB.device.type, enabled=False):  # there is no sparse bfloat16
-        summed: Tensor = product(values_JKB, weight_HE, pattern)  # type: ignore[no-untyped-call]
-    return summed.reshape(channels, cells, batch)
+    # There is no sparse bfloat16.
+    values_JKB = pattern.stacked(values_CM.to(entries[0].dtype).contiguous())
+    structure = (pattern.crow, pattern.col, pattern.crow_t, pattern.col_t)
+    with torch.autocast(values_CM.device.type, enabled=False):
+        summed: Tensor = _NeighbourSum.apply(values_JKB, *entries, *structure)  # type: ignore[no-untyped-call]
+    return summed.reshape(values_CM.shape)

@@ -12,8 +12,10 @@ import torch
 from torch_geometric.data import Data
 
 from latticegraph.config import LatticeSettings
+from latticegraph.distributed import ALONE, Processes
 from latticegraph.lattice.cache import load_edges, save_edges
 from latticegraph.lattice.checks import check_types
+from latticegraph.lattice.counts import count_edges
 from latticegraph.lattice.crossing import crossing_steps
 from latticegraph.lattice.describe import describe_lattice
 from latticegraph.lattice.edge_list import EdgeList
@@ -21,6 +23,7 @@ from latticegraph.lattice.edge_types import EdgeType
 from latticegraph.lattice.numbering import number_cells
 from latticegraph.lattice.offset_builder import build_by_offsets
 from latticegraph.lattice.offsets import lattice_offsets
+from latticegraph.lattice.slab import Slab, make_slab
 from latticegraph.lattice.surfaces import surface_cells
 from latticegraph.lattice.torch_cluster_builder import build_by_torch_cluster
 
@@ -28,19 +31,21 @@ from latticegraph.lattice.torch_cluster_builder import build_by_torch_cluster
 class LatticeGraph:
     """Cells, typed edges and surfaces of one lattice; never changed once made.
 
-    Use :meth:`build`; the constructor takes edges that are already there.
+    Use :meth:`build`. The edges are made when first asked for: sums over neighbours that work on
+    the offsets alone never do, so a million cells take milliseconds.
 
     Args:
         settings: the lattice.
-        edges: edges that a builder made from these settings.
+        edges: edges that a builder made from these settings; None: made when first asked for.
+        slab: the planes of this process where several hold the lattice; numbers of cells and
+            surfaces stay those of the whole lattice.
 
     Attributes:
         settings: the lattice's settings.
         num_cells: N.
         coordinates_N3: cell coordinates by cell number, int64.
+        number_N: cell number by row-major index, int64.
         depth_N: cells between each cell and the front plane along the depth axis, int64.
-        edge_index_2E: row 0 source, row 1 target, sorted by target then source, int64.
-        edge_offset_E: each edge's row in the offsets, int64.
         offsets_O3: source minus target of every distinct offset present, in cells, int64.
         offset_type_O: edge type of each offset, int64.
         offset_attr_O4: distance / max_radius and unit direction target to source, float32.
@@ -54,7 +59,12 @@ class LatticeGraph:
         (512, 7, 64)
     """
 
-    def __init__(self, settings: LatticeSettings, edges: EdgeList) -> None:
+    def __init__(
+        self,
+        settings: LatticeSettings,
+        edges: EdgeList | None = None,
+        slab: Slab | None = None,
+    ) -> None:
         offsets = lattice_offsets(settings)
         numbering = number_cells(settings)
         written, read = surface_cells(settings, numbering)
@@ -63,9 +73,10 @@ class LatticeGraph:
         self.settings = settings
         self.num_cells = len(numbering.number_N)
         self.coordinates_N3 = torch.from_numpy(numbering.coordinates_N3)
+        self.number_N = torch.from_numpy(numbering.number_N)
         self.depth_N = self.coordinates_N3[:, settings.axis].contiguous()
-        self.edge_index_2E = edges.edge_index_2E
-        self.edge_offset_E = edges.edge_offset_E
+        self._edges = edges
+        self.slab = slab
         self.offsets_O3 = torch.from_numpy(offsets.offset_O3)
         self.offset_type_O = torch.from_numpy(offsets.type_O)
         self.offset_attr_O4 = torch.from_numpy(offsets.attr_O4)
@@ -74,21 +85,53 @@ class LatticeGraph:
         self.crossing_steps: int = steps
 
     @classmethod
-    def build(cls, settings: LatticeSettings) -> LatticeGraph:
-        """Build the graph, or read it from ``settings.cache_dir`` where that is set.
+    def build(cls, settings: LatticeSettings, processes: Processes = ALONE) -> LatticeGraph:
+        """Check the settings and prepare everything but the edges.
+
+        Args:
+            settings: the lattice.
+            processes: among which it is cut into slabs; alone, it stays whole.
 
         Raises:
-            GraphError: an edge type is empty, or the wanted builder is not installed.
-            CacheError: the cached file is damaged or foreign, or the folder cannot be written.
+            GraphError: an edge type is empty.
+            ConfigError: it cannot be cut into that many slabs.
         """
         check_types(settings)
-        edges = None if settings.cache_dir is None else load_edges(settings.cache_dir, settings)
-        if edges is None:
-            builders = {"offsets": build_by_offsets, "torch_cluster": build_by_torch_cluster}
-            edges = builders[settings.builder](settings)
-            if settings.cache_dir is not None:
-                save_edges(settings.cache_dir, settings, edges)
-        return cls(settings, edges)
+        return cls(settings, slab=make_slab(settings, processes) if processes.size > 1 else None)
+
+    @property
+    def edges(self) -> EdgeList:
+        """All edges, built now or read from ``settings.cache_dir`` where that is set.
+
+        Raises:
+            GraphError: the wanted builder is not installed.
+            CacheError: the cached file is damaged or foreign, or the folder cannot be written.
+        """
+        if self._edges is None:
+            folder = self.settings.cache_dir
+            edges = None if folder is None else load_edges(folder, self.settings)
+            if edges is None:
+                builders = {"offsets": build_by_offsets, "torch_cluster": build_by_torch_cluster}
+                edges = builders[self.settings.builder](self.settings)
+                if folder is not None:
+                    save_edges(folder, self.settings, edges)
+            self._edges = edges
+        return self._edges
+
+    @property
+    def num_edges(self) -> int:
+        """E, self-edges included; counted without building them."""
+        return sum(count_edges(self.settings).values())
+
+    @property
+    def edge_index_2E(self) -> torch.Tensor:
+        """Row 0 source, row 1 target, sorted by target then source, int64."""
+        return self.edges.edge_index_2E
+
+    @property
+    def edge_offset_E(self) -> torch.Tensor:
+        """Each edge's row in the offsets, int64."""
+        return self.edges.edge_offset_E
 
     @cached_property
     def edge_type_E(self) -> torch.Tensor:

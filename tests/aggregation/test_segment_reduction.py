@@ -1,33 +1,44 @@
-"""Both backends against torch-scatter's segment reduction over edges sorted by target."""
+"""Every backend against torch-scatter's segment reduction over edges sorted by target."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from latticegraph.aggregation import BACKENDS, Neighbourhood
+from latticegraph.aggregation import BACKENDS, Backend
 from latticegraph.config import LatticeSettings
 from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.model import FunctionalExpert
+from latticegraph.model.layout import Layout
+from latticegraph.model.neighbourhoods import make_neighbourhood
 
 torch_scatter = pytest.importorskip("torch_scatter")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", list(EdgeType))
-def test_neighbour_sum_equals_segment_reduction(backend: str, kind: EdgeType) -> None:
+def test_neighbour_sum_equals_segment_reduction(backend: Backend, kind: EdgeType) -> None:
     graph = LatticeGraph.build(LatticeSettings(dimensions=(4, 4, 5), adaptive_radius_min=1.6))
-    edges = graph.edges_of(kind)
-    edge_index, attr = graph.edge_index_2E[:, edges], graph.edge_attr_E4[edges].double()
-    neighbourhood = Neighbourhood(edge_index, attr, graph.num_cells, 2, backend)  # type: ignore[arg-type]
+    hood = make_neighbourhood(graph, [kind], 2, backend)
+    hood.to(torch.device("cpu"), torch.float64)
+    layout = Layout(graph, hood.samples_inner)
     expert = FunctionalExpert(4, heads=2).double()
+    with torch.no_grad():  # large enough to be scaled down
+        expert.edge_weights.out.weight.mul_(30)
     expert.value = None
-    expert.propose = lambda x_CNB, m_CNB: m_CNB  # type: ignore[method-assign]
+    expert.propose = lambda x_CM, m_CM, rows: m_CM  # type: ignore[method-assign]
     x = torch.randn(4, graph.num_cells, 3, dtype=torch.float64)
-    weight = expert.weights(neighbourhood)
-    source, target = edge_index
+
+    edges = graph.edges_of(kind)
+    source, target = graph.edge_index_2E[:, edges]
+    raw_EH = expert.edge_weights(graph.edge_attr_E4[edges].double())
     degree = torch.bincount(target, minlength=graph.num_cells)
     pointer = torch.cat([torch.zeros(1, dtype=torch.int64), degree.cumsum(0)])
-    messages = x[:, source] * weight.t().repeat(2, 1)[:, :, None]
+    largest_H = torch_scatter.segment_csr(raw_EH.abs(), pointer, reduce="sum").amax(0)
+    assert kind == EdgeType.LOCAL or float(largest_H.detach().min()) > 2
+    weight_EH = raw_EH / (largest_H / 2).clamp_min(1)
+    messages = x[:, source] * weight_EH.t().repeat(2, 1)[:, :, None]
     expected = torch_scatter.segment_csr(messages, pointer[None].expand(4, -1), reduce="sum")
-    torch.testing.assert_close(expert.proposal(x, neighbourhood), expected, rtol=0, atol=1e-10)
+
+    got = expert.proposal(layout.columns(x), hood, expert.prepare(hood), [])
+    torch.testing.assert_close(layout.states(got), expected, rtol=0, atol=1e-10)

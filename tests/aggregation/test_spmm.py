@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import Neighbourhood, SparsePattern, sparse_neighbour_sum
+from latticegraph.aggregation import EdgeNeighbourhood, SparseNeighbourhood
+from latticegraph.aggregation.spmm import SparsePattern, sparse_neighbour_sum
 from latticegraph.errors import GraphError
 
 CHANNELS, CELLS, BATCH = 6, 7, 3
+KINDS = [EdgeNeighbourhood, SparseNeighbourhood]
 
 
 def random_graph(edges: int = 20, seed: int = 0) -> Tensor:
@@ -29,35 +31,65 @@ def loop(values_CNB: Tensor, weight_EH: Tensor, edge_index_2E: Tensor) -> Tensor
     return out
 
 
+def product(values_CM: Tensor, weight_OH: Tensor, pattern: SparsePattern) -> Tensor:
+    return sparse_neighbour_sum(values_CM, pattern.values(weight_OH), pattern)
+
+
 @pytest.mark.parametrize("heads", [1, 2, 3, 6])
 def test_spmm_equals_loop_over_edges(heads: int) -> None:
     edge_index = random_graph()
     values = torch.randn(CHANNELS, CELLS, BATCH, dtype=torch.float64)
     weight = torch.randn(edge_index.shape[1], heads, dtype=torch.float64)
-    result = sparse_neighbour_sum(values, weight, SparsePattern(edge_index, CELLS, heads))
-    torch.testing.assert_close(result, loop(values, weight, edge_index), rtol=0, atol=1e-12)
+    result = product(values.flatten(1), weight, SparsePattern(edge_index, CELLS, heads))
+    expected = loop(values, weight, edge_index).flatten(1)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("heads", [1, 3])
+def test_edges_that_share_a_weight_equal_loop_over_edges(
+    kind: type[EdgeNeighbourhood], heads: int
+) -> None:
+    """Five offsets for twenty edges; nothing uses the last offset but one."""
+    edge_index = random_graph()
+    offset = torch.tensor([0, 1, 2, 4]).repeat(5)
+    values = torch.randn(CHANNELS, CELLS, BATCH, dtype=torch.float64)
+    weight = torch.randn(6, heads, dtype=torch.float64)
+    hood = kind(edge_index, torch.zeros(6, 4), CELLS, heads, offset)
+    result = hood.sum(values.flatten(1), hood.prepare(weight))
+    expected = loop(values, weight[offset], edge_index).flatten(1)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("heads", [1, 3])
 def test_spmm_gradients_equal_numeric_ones(heads: int) -> None:
     edge_index = random_graph(9)
     pattern = SparsePattern(edge_index, CELLS, heads)
-    values = torch.randn(3, CELLS, 2, dtype=torch.float64, requires_grad=True)
+    values = torch.randn(3, CELLS * 2, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(edge_index.shape[1], heads, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda v, w: sparse_neighbour_sum(v, w, pattern), (values, weight)
-    )
+    assert torch.autograd.gradcheck(lambda v, w: product(v, w, pattern), (values, weight))
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_spmm_gradients_of_shared_weights_equal_numeric_ones(heads: int) -> None:
+    """An offset without an edge, in between and at the end, has gradient zero."""
+    edge_index, offset = random_graph(9), torch.tensor([0, 1, 3]).repeat(3)
+    hood = SparseNeighbourhood(edge_index, torch.zeros(6, 4), CELLS, heads, offset)
+    values = torch.randn(3, CELLS * 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(6, heads, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v, w: hood.sum(v, hood.prepare(w)), (values, weight))
+    hood.sum(values, hood.prepare(weight)).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.any(1).tolist() == [True, True, False, True, False, False]
 
 
 def test_spmm_edge_order_changes_nothing() -> None:
     edge_index = random_graph()
-    values = torch.randn(CHANNELS, CELLS, BATCH, dtype=torch.float64)
+    values = torch.randn(CHANNELS, CELLS * BATCH, dtype=torch.float64)
     weight = torch.randn(edge_index.shape[1], 2, dtype=torch.float64)
     order = torch.randperm(edge_index.shape[1])
-    straight = sparse_neighbour_sum(values, weight, SparsePattern(edge_index, CELLS, 2))
-    shuffled = sparse_neighbour_sum(
-        values, weight[order], SparsePattern(edge_index[:, order], CELLS, 2)
-    )
+    straight = product(values, weight, SparsePattern(edge_index, CELLS, 2))
+    shuffled = product(values, weight[order], SparsePattern(edge_index[:, order], CELLS, 2))
     assert torch.equal(straight, shuffled)
 
 
@@ -69,35 +101,34 @@ def test_spmm_keeps_no_tensor_of_edges_times_batch_times_channels() -> None:
         [index.repeat_interleave(cells), index.repeat(cells)]
     )  # complete graph
     pattern = SparsePattern(edge_index, cells, channels)
-    values = torch.randn(channels, cells, batch, requires_grad=True)
+    values = torch.randn(channels, cells * batch, requires_grad=True)
     weight = torch.randn(cells * cells, channels, requires_grad=True)
     with torch.profiler.profile(profile_memory=True) as profile:
-        sparse_neighbour_sum(values, weight, pattern).sum().backward()
+        product(values, weight, pattern).sum().backward()
     largest = max(abs(event.self_cpu_memory_usage) for event in profile.events())
     assert 0 < largest < cells * cells * batch * channels * 4 / 8
 
 
-@pytest.mark.parametrize("backend", ["spmm", "scatter"])
-def test_neighbourhood_bounds_the_sum_by_the_largest_value(backend: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbourhood_bounds_the_sum_by_the_largest_value(kind: type[EdgeNeighbourhood]) -> None:
     edge_index = random_graph()
-    attr = torch.zeros(edge_index.shape[1], 4)
-    neighbourhood = Neighbourhood(edge_index, attr, CELLS, 2, backend)  # type: ignore[arg-type]
-    weight = neighbourhood.per_edge(torch.randn(edge_index.shape[1], 2) * 10)
+    hood = kind(edge_index, torch.zeros(edge_index.shape[1], 4), CELLS, 2)
+    weight = hood.scaled(torch.randn(edge_index.shape[1], 2) * 10)
     into = torch.zeros(CELLS, 2).index_add(0, edge_index[1], weight.abs())
     torch.testing.assert_close(into.amax(0), torch.full((2,), 2.0))
 
 
-def test_neighbourhood_leaves_small_weights_alone() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbourhood_leaves_small_weights_alone(kind: type[EdgeNeighbourhood]) -> None:
     edge_index = random_graph()
-    neighbourhood = Neighbourhood(edge_index, torch.zeros(edge_index.shape[1], 4), CELLS, 1)
+    hood = kind(edge_index, torch.zeros(edge_index.shape[1], 4), CELLS, 1)
     weight = torch.full((edge_index.shape[1], 1), 0.01)
-    assert torch.equal(neighbourhood.per_edge(weight), weight)
+    assert torch.equal(hood.scaled(weight), weight)
 
 
-def test_neighbourhood_rejects_unknown_backend_and_foreign_cells() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbourhood_rejects_foreign_cells(kind: type[EdgeNeighbourhood]) -> None:
     edge_index = random_graph()
     attr = torch.zeros(edge_index.shape[1], 4)
-    with pytest.raises(GraphError, match=r"model\.aggregation: expected one of spmm, scatter, got"):
-        Neighbourhood(edge_index, attr, CELLS, 1, "dense")  # type: ignore[arg-type]
     with pytest.raises(GraphError, match=r"edge_index: expected cells in 0\.\.2, got"):
-        Neighbourhood(edge_index, attr, 3, 1)
+        kind(edge_index, attr, 3, 1)

@@ -35,6 +35,8 @@ def test_cache_leaves_one_file_and_no_temporary(tmp_path: Path) -> None:
 def test_cache_second_build_reads_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = LatticeSettings(cache_dir=str(tmp_path))
     first = LatticeGraph.build(settings)
+    assert list(tmp_path.iterdir()) == []  # nothing is built before it is asked for
+    assert first.edge_index_2E.shape[1] == first.num_edges
 
     def refuse(settings: LatticeSettings) -> None:
         raise AssertionError("built again")
@@ -44,7 +46,7 @@ def test_cache_second_build_reads_the_file(tmp_path: Path, monkeypatch: pytest.M
     assert torch.equal(first.edge_index_2E, second.edge_index_2E)
     assert torch.equal(first.edge_attr_E4, second.edge_attr_E4)
     with pytest.raises(AssertionError, match="built again"):
-        LatticeGraph.build(settings.model_copy(update={"cache_dir": None}))
+        _ = LatticeGraph.build(settings.model_copy(update={"cache_dir": None})).edges
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_cache_flipped_byte_is_damaged(tmp_path: Path) -> None:
     content[-1000] ^= 1
     path.write_bytes(content)
     with pytest.raises(CacheError, match=r"its checksum does not match.*Delete the file"):
-        LatticeGraph.build(settings)
+        _ = LatticeGraph.build(settings).edges
 
 
 def test_cache_foreign_lattice_is_refused(tmp_path: Path) -> None:

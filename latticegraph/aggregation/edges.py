@@ -1,0 +1,147 @@
+"""Sums over explicit edges: by gather and scatter, and by a product with a sparse matrix.
+
+Legend: C channels, H heads, N cells, B batch, M = N B columns, O offsets, E edges.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latticegraph.aggregation.neighbourhood import Neighbourhood, Sums
+from latticegraph.aggregation.spmm import (
+    SparsePattern,
+    multiply_into,
+    sampled_product,
+    sparse_neighbour_sum,
+    sparse_product,
+)
+from latticegraph.aggregation.stencil import Stencil
+from latticegraph.errors import GraphError
+
+
+class EdgeNeighbourhood(Neighbourhood):
+    """Edges gathered and scattered one by one: the reference, for any graph.
+
+    Args:
+        edge_index_2E: source and target cell of each edge (PyG convention, source -> target).
+        edge_attr_O4: attributes, once per distinct offset.
+        num_cells: N.
+        heads: H, edge weights per edge.
+        edge_offset_E: row of ``edge_attr_O4`` that each edge uses; None: edge e uses row e.
+
+    Raises:
+        GraphError: when an edge names a cell that does not exist.
+    """
+
+    def __init__(
+        self,
+        edge_index_2E: Tensor,
+        edge_attr_O4: Tensor,
+        num_cells: int,
+        heads: int,
+        edge_offset_E: Tensor | None = None,
+    ) -> None:
+        super().__init__(edge_attr_O4, num_cells, heads)
+        if (
+            edge_index_2E.numel()
+            and not 0 <= int(edge_index_2E.min()) <= int(edge_index_2E.max()) < num_cells
+        ):
+            raise GraphError(
+                "edge_index",
+                f"expected cells in 0..{num_cells - 1}, got {int(edge_index_2E.min())}.."
+                f"{int(edge_index_2E.max())}",
+                "Pass the number of cells of the graph these edges belong to",
+            )
+        self.edge_index_2E = edge_index_2E
+        self.edge_offset_E = edge_offset_E
+
+    def largest_sum(self, size_OH: Tensor) -> Tensor:
+        """Largest sum over the edges into one cell, cell by cell."""
+        size_EH = self.per_edge(size_OH)
+        total_NH = size_EH.new_zeros(self.num_cells, size_EH.shape[1])
+        return total_NH.index_add(0, self.edge_index_2E[1], size_EH).amax(dim=0)
+
+    def per_edge(self, weight_OH: Tensor) -> Tensor:
+        """Weights of offsets spread over the edges that share them, (E, H)."""
+        if self.edge_offset_E is None:
+            return weight_OH
+        return weight_OH.index_select(0, self.edge_offset_E)
+
+    def prepare(self, weight_OH: Tensor) -> Sums:
+        """Weights of edges, (E, H)."""
+        return (self.per_edge(weight_OH),)
+
+    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+        """Gather, weigh, scatter; experts do the same through PyG's ``propagate``."""
+        source_E, target_E = self.edge_index_2E
+        values_CNB = values_CM.view(values_CM.shape[0], self.num_cells, -1)
+        repeats = values_CNB.shape[0] // self.heads
+        weight_CE1 = prepared[0].to(values_CM.dtype).t().repeat(repeats, 1)[:, :, None]
+        messages_CEB = values_CNB.index_select(1, source_E) * weight_CE1
+        summed = torch.zeros_like(values_CNB).index_add(1, target_E, messages_CEB)
+        return summed.view_as(values_CM)
+
+
+class SparseNeighbourhood(EdgeNeighbourhood):
+    """Edges as a sparse matrix whose structure, and that of its transpose, are made once.
+
+    Args:
+        edge_index_2E: source and target cell of each edge.
+        edge_attr_O4: attributes, once per distinct offset.
+        num_cells: N.
+        heads: H, edge weights per edge.
+        edge_offset_E: row of ``edge_attr_O4`` that each edge uses; None: edge e uses row e.
+        stencil: the offsets, where the edges are those of a lattice: it scales weights without
+            visiting edges.
+    """
+
+    def __init__(
+        self,
+        edge_index_2E: Tensor,
+        edge_attr_O4: Tensor,
+        num_cells: int,
+        heads: int,
+        edge_offset_E: Tensor | None = None,
+        stencil: Stencil | None = None,
+    ) -> None:
+        super().__init__(edge_index_2E, edge_attr_O4, num_cells, heads, edge_offset_E)
+        self.stencil = stencil
+        self.pattern = SparsePattern(edge_index_2E, num_cells, heads, edge_offset_E)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move everything to ``device`` (in place)."""
+        super().to(device, dtype)
+        self.pattern.to(device)
+        if self.stencil is not None:
+            self.stencil.to(device)
+
+    def largest_sum(self, size_OH: Tensor) -> Tensor:
+        """Largest sum over the edges into one cell."""
+        if self.stencil is None:
+            return super().largest_sum(size_OH)
+        return self.stencil.largest_sum(size_OH)
+
+    def prepare(self, weight_OH: Tensor) -> Sums:
+        """Entries of the matrix and of its transpose, each in its order, (H E)."""
+        return self.pattern.values(weight_OH)
+
+    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+        """One product per channel of a head."""
+        return sparse_neighbour_sum(values_CM, prepared, self.pattern)
+
+    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
+        """The sums; the values are all that the gradient needs."""
+        pattern = self.pattern
+        values_JKB = pattern.stacked(values_CM)
+        summed = sparse_product(values_JKB, pattern.crow, pattern.col, prepared[0])
+        return summed.view_as(values_CM), values_CM
+
+    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor, out_CM: Tensor) -> Tensor:
+        """Products with the transpose, and dense products sampled at the edges."""
+        pattern = self.pattern
+        grad_JKB, values_JKB = pattern.stacked(grad_CM), pattern.stacked(kept)
+        out_JKB = pattern.stacked(out_CM)
+        multiply_into(out_JKB, grad_JKB, pattern.crow_t, pattern.col_t, prepared[1])
+        sampled: Tensor = sampled_product(grad_JKB, values_JKB, pattern.crow, pattern.col)
+        return sampled

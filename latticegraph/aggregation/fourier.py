@@ -1,0 +1,285 @@
+"""Sum over neighbours as a convolution on the grid of cells: exact, and no edge is ever stored.
+
+Legend: C channels, H heads, J channels per head (C = J * H), B batch, N = X Y Z cells, M = B N
+columns, O offsets, F frequencies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from latticegraph.aggregation.neighbourhood import Neighbourhood, Sums
+from latticegraph.aggregation.opaque import opaque
+from latticegraph.aggregation.stencil import Stencil
+from latticegraph.aggregation.transforms import Sides, Transform, make_transform
+
+# Spectra handled at once, in bytes: they stay in the cache between transform and product.
+BLOCK_BYTES = 2**21
+
+
+class GridNeighbourhood(Neighbourhood):
+    """Neighbours at fixed offsets on a box, summed by a convolution in the frequency domain.
+
+    Equation::
+
+        m[i] = sum over offsets o of w(o) v[i + o]  =  inverse(k(f) V(f)),
+        V = transform(v),  k(f) = sum over o of w(o) exp(2 pi i f . o / L)
+
+    With L at least side + reach, and zeros beyond the side, the boundary is open; with L the side
+    itself it wraps. Cost and memory do not depend on the number of edges. The gradient of the
+    weights is a correlation, taken back from the frequencies at the stencil's offsets.
+
+    Args:
+        stencil: the offsets.
+        edge_attr_O4: their attributes.
+        heads: H.
+    """
+
+    samples_inner = False
+
+    def __init__(self, stencil: Stencil, edge_attr_O4: Tensor, heads: int) -> None:
+        x, y, z = stencil.dimensions
+        super().__init__(edge_attr_O4, x * y * z, heads)
+        self.stencil = stencil
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move everything to ``device`` (in place)."""
+        super().to(device, dtype)
+        self.stencil.to(device)
+
+    def largest_sum(self, size_OH: Tensor) -> Tensor:
+        """As the stencil knows it."""
+        return self.stencil.largest_sum(size_OH)
+
+    def prepare(self, weight_OH: Tensor) -> Sums:
+        """Spectrum of each head's kernel, real and imaginary part side by side, (H, F, 2)."""
+        offsets_O3 = self.stencil.offsets_O3
+        return (_Spectrum.apply(weight_OH, offsets_O3, *self._box()),)  # type: ignore[no-untyped-call]
+
+    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+        """Convolve every channel of every sample with its head's kernel."""
+        x, y, z = self.stencil.dimensions
+        # Transforms of half precision would lose most of it.
+        boxes = values_CM.to(prepared[0].dtype).view(values_CM.shape[0], -1, x, y, z)
+        with torch.autocast(values_CM.device.type, enabled=False):
+            summed: Tensor = _Convolution.apply(boxes, prepared[0], *self._box())  # type: ignore[no-untyped-call]
+        return summed.view(values_CM.shape)
+
+    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
+        """The sums and, with ``keep``, the spectra of the values."""
+        x, y, z = self.stencil.dimensions
+        boxes = values_CM.view(values_CM.shape[0], -1, x, y, z)
+        summed, kept = convolve(boxes, prepared[0], keep, *self._box())
+        return summed.view_as(values_CM), kept
+
+    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor, out_CM: Tensor) -> Tensor:
+        """The opposite convolution, and correlations in the frequency domain."""
+        x, y, z = self.stencil.dimensions
+        shape = (grad_CM.shape[0], -1, x, y, z)
+        correlation = torch.zeros_like(prepared[0])
+        correlate_into(
+            out_CM.view(shape), correlation, grad_CM.view(shape), prepared[0], kept, *self._box()
+        )
+        return correlation
+
+    def _box(self) -> tuple[list[int], list[int], bool]:
+        return list(self.stencil.dimensions), list(self.stencil.reach), self.stencil.periodic
+
+
+def _transform(like: Tensor, sides: list[int], reach: list[int], periodic: bool) -> Transform:
+    box: Sides = (sides[0], sides[1], sides[2])
+    far: Sides = (reach[0], reach[1], reach[2])
+    return make_transform(box, far, periodic, like.device, like.dtype)
+
+
+def _places(offsets_O3: Tensor, padded: Sides) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the kernel of ``v[i + o]`` holds offset o: at -o, wrapped."""
+    x_O, y_O, z_O = (-offsets_O3 % torch.tensor(padded, device=offsets_O3.device)).unbind(1)
+    return x_O, y_O, z_O
+
+
+def _empty_spectrum(
+    weight_OH: Tensor, offsets_O3: Tensor, sides: list[int], reach: list[int], periodic: bool
+) -> Tensor:
+    p, q, r = _transform(weight_OH, sides, reach, periodic).kept
+    return weight_OH.new_empty(weight_OH.shape[1], p * q * r, 2)
+
+
+@opaque(_empty_spectrum)
+def kernel_spectrum(
+    weight_OH: Tensor, offsets_O3: Tensor, sides: list[int], reach: list[int], periodic: bool
+) -> Tensor:
+    """Spectrum of every head's kernel, (H, F, 2)."""
+    transform = _transform(weight_OH, sides, reach, periodic)
+    x_O, y_O, z_O = _places(offsets_O3, transform.padded)
+    kernel = weight_OH.new_zeros(weight_OH.shape[1], *transform.padded)
+    kernel[:, x_O, y_O, z_O] = weight_OH.t()
+    return torch.view_as_real(transform.of_kernel(kernel))
+
+
+def _empty_weights(
+    correlation: Tensor, offsets_O3: Tensor, sides: list[int], reach: list[int], periodic: bool
+) -> Tensor:
+    return correlation.new_empty(offsets_O3.shape[0], correlation.shape[0])
+
+
+@opaque(_empty_weights)
+def kernel_weights(
+    correlation_HF2: Tensor, offsets_O3: Tensor, sides: list[int], reach: list[int], periodic: bool
+) -> Tensor:
+    """The correlations whose spectra are given, at the stencil's offsets, (O, H)."""
+    transform = _transform(correlation_HF2, sides, reach, periodic)
+    x_O, y_O, z_O = _places(offsets_O3, transform.padded)
+    kernel = transform.to_kernel(torch.view_as_complex(correlation_HF2.contiguous()))
+    return kernel[:, x_O, y_O, z_O].t().contiguous()
+
+
+class _Spectrum(torch.autograd.Function):
+    """Weights to spectra; its gradient expects what :class:`_Convolution` passes back.
+
+    That is the spectrum of the correlation of dL/dm with v, not the derivative by each part.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight_OH: Tensor, offsets_O3: Tensor, *box: Any) -> Tensor:
+        ctx.save_for_backward(offsets_O3)
+        ctx.box = box
+        spectrum: Tensor = kernel_spectrum(weight_OH, offsets_O3, *box)
+        return spectrum
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (offsets_O3,) = ctx.saved_tensors
+        return kernel_weights(grads[0], offsets_O3, *ctx.box), None, None, None, None
+
+
+def _blocks(channels: int, heads: int, spectrum_bytes: int) -> list[tuple[slice, slice]]:
+    """Channels, and their heads, in slices whose spectra fit into ``BLOCK_BYTES``."""
+    step = min(heads, max(1, BLOCK_BYTES // spectrum_bytes))
+    return [
+        (slice(first + h, first + min(h + step, heads)), slice(h, min(h + step, heads)))
+        for first in range(0, channels, heads)
+        for h in range(0, heads, step)
+    ]
+
+
+def _convolved(
+    boxes_CBXYZ: Tensor,
+    spectrum_HF2: Tensor,
+    keep: bool,
+    sides: list[int],
+    reach: list[int],
+    periodic: bool,
+) -> tuple[Tensor, Tensor]:
+    channels, batch = boxes_CBXYZ.shape[:2]
+    kept = boxes_CBXYZ.new_empty(channels if keep else 0, batch, spectrum_HF2.shape[1], 2)
+    return boxes_CBXYZ.new_empty(boxes_CBXYZ.shape), kept
+
+
+@opaque(_convolved)
+def convolve(
+    boxes_CBXYZ: Tensor,
+    spectrum_HF2: Tensor,
+    keep: bool,
+    sides: list[int],
+    reach: list[int],
+    periodic: bool,
+) -> tuple[Tensor, Tensor]:
+    """The sums, and with ``keep`` the spectra of the boxes, (C, B, F, 2), else nothing.
+
+    A few heads at a time, so that a spectrum is used while it is still in the cache.
+    """
+    transform = _transform(boxes_CBXYZ, sides, reach, periodic)
+    kernel_HF = torch.view_as_complex(spectrum_HF2)
+    summed, kept_CBF2 = _convolved(boxes_CBXYZ, spectrum_HF2, keep, sides, reach, periodic)
+    channels, batch = boxes_CBXYZ.shape[:2]
+    one = batch * spectrum_HF2[0].nbytes
+    for some, heads in _blocks(channels, len(kernel_HF), one):
+        block = transform.forward(boxes_CBXYZ[some].flatten(0, 1)).unflatten(0, (-1, batch))
+        if keep:
+            torch.view_as_complex(kept_CBF2[some]).copy_(block)
+        block.mul_(kernel_HF[heads, None])
+        summed[some] = transform.inverse(block.flatten(0, 1)).unflatten(0, (-1, batch))
+    return summed, kept_CBF2
+
+
+def _gradients(
+    grad_CBXYZ: Tensor,
+    spectrum_HF2: Tensor,
+    kept_CBF2: Tensor,
+    sides: list[int],
+    reach: list[int],
+    periodic: bool,
+) -> tuple[Tensor, Tensor]:
+    return grad_CBXYZ.new_empty(grad_CBXYZ.shape), torch.empty_like(spectrum_HF2)
+
+
+@opaque(_gradients)
+def convolve_backward(
+    grad_CBXYZ: Tensor,
+    spectrum_HF2: Tensor,
+    kept_CBF2: Tensor,
+    sides: list[int],
+    reach: list[int],
+    periodic: bool,
+) -> tuple[Tensor, Tensor]:
+    """Gradient of the boxes, and the spectrum of the correlation of ``grad`` with the boxes.
+
+    The latter is left at zero where no spectra were kept.
+    """
+    grad_boxes = grad_CBXYZ.new_empty(grad_CBXYZ.shape)
+    correlation = torch.zeros_like(spectrum_HF2)
+    correlate_into(
+        grad_boxes, correlation, grad_CBXYZ, spectrum_HF2, kept_CBF2, sides, reach, periodic
+    )
+    return grad_boxes, correlation
+
+
+def correlate_into(
+    grad_boxes: Tensor,
+    correlation_HF2: Tensor,
+    grad_CBXYZ: Tensor,
+    spectrum_HF2: Tensor,
+    kept_CBF2: Tensor,
+    sides: list[int],
+    reach: list[int],
+    periodic: bool,
+) -> None:
+    """Write the gradient of the boxes to the first, add that of the spectra to the second."""
+    transform = _transform(grad_CBXYZ, sides, reach, periodic)
+    kernel_HF = torch.view_as_complex(spectrum_HF2).conj().resolve_conj()
+    correlation_HF = torch.view_as_complex(correlation_HF2)
+    channels, batch = grad_CBXYZ.shape[:2]
+    one = batch * spectrum_HF2[0].nbytes
+    for some, heads in _blocks(channels, len(kernel_HF), one):
+        block = transform.forward(grad_CBXYZ[some].flatten(0, 1)).unflatten(0, (-1, batch))
+        if len(kept_CBF2):
+            boxes = torch.view_as_complex(kept_CBF2[some])
+            correlation_HF[heads] += torch.linalg.vecdot(boxes, block, dim=1)
+        block.mul_(kernel_HF[heads, None])
+        grad_boxes[some] = transform.inverse(block.flatten(0, 1)).unflatten(0, (-1, batch))
+
+
+class _Convolution(torch.autograd.Function):
+    """``m = inverse(k V)`` with gradients to the boxes v and to the kernels' spectra k."""
+
+    @staticmethod
+    def forward(ctx: Any, boxes_CBXYZ: Tensor, spectrum_HF2: Tensor, *box: Any) -> Tensor:
+        keep = ctx.needs_input_grad[1]
+        summed, kept_CBF2 = convolve(boxes_CBXYZ, spectrum_HF2, keep, *box)
+        ctx.save_for_backward(spectrum_HF2, kept_CBF2)
+        ctx.box = box
+        result: Tensor = summed
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        spectrum_HF2, kept_CBF2 = ctx.saved_tensors
+        both = convolve_backward(grads[0].contiguous(), spectrum_HF2, kept_CBF2, *ctx.box)
+        return *both, None, None, None

@@ -1,0 +1,74 @@
+"""The operators that torch.compile calls as they are: schema, empty results, tracing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from latticegraph.aggregation import GridNeighbourhood, SparseNeighbourhood
+from tests.aggregation.conftest import columns, make_case
+
+CASE = make_case((3, 4, 5), False, [(0, 0, 0), (1, 0, -2), (-2, 3, 1), (0, -1, 0)], (4, 2), 2)
+
+
+def grid_calls() -> dict[str, tuple[Any, ...]]:
+    """Arguments of every operator of the convolution."""
+    hood = CASE.hood("fft")
+    assert isinstance(hood, GridNeighbourhood)
+    values, weight, _ = CASE.random()
+    boxes = columns(values, hood).reshape(4, 2, 3, 4, 5).contiguous()
+    box, (spectrum,) = hood._box(), hood.prepare(weight)
+    kept = torch.randn(4, 2, spectrum.shape[1], 2, dtype=torch.float64)
+    return {
+        "kernel_spectrum": (weight, hood.stencil.offsets_O3, *box),
+        "kernel_weights": (spectrum, hood.stencil.offsets_O3, *box),
+        "convolve": (boxes, spectrum, True, *box),
+        "convolve_backward": (boxes, spectrum, kept, *box),
+    }
+
+
+def sparse_calls() -> dict[str, tuple[Any, ...]]:
+    """Arguments of every operator of the sparse product."""
+    hood = CASE.hood("spmm")
+    assert isinstance(hood, SparseNeighbourhood)
+    values, weight, _ = CASE.random()
+    pattern, (entries, _) = hood.pattern, hood.prepare(weight)
+    stacked = pattern.stacked(values.flatten(1))
+    rows = torch.randn(len(pattern.offset_col), 2, dtype=torch.float64)
+    return {
+        "sparse_product": (stacked, pattern.crow, pattern.col, entries),
+        "sampled_product": (stacked, stacked, pattern.crow, pattern.col),
+        "sum_by_offset": (rows, pattern.offset_crow, pattern.offset_col),
+    }
+
+
+CALLS = {**grid_calls(), **sparse_calls()}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_operator_is_described_rightly(name: str) -> None:
+    operator = getattr(torch.ops.latticegraph, name).default
+    checks = ("test_schema", "test_faketensor", "test_autograd_registration")
+    outcome = torch.library.opcheck(operator, CALLS[name], test_utils=checks)
+    assert set(outcome.values()) == {"SUCCESS"}
+
+
+def test_convolve_without_a_gradient_keeps_nothing() -> None:
+    boxes, spectrum, _, *box = CALLS["convolve"]
+    arguments = (boxes, spectrum, False, *box)
+    operator = torch.ops.latticegraph.convolve.default
+    torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+    summed, kept = operator(*arguments)
+    assert kept.numel() == 0
+    torch.testing.assert_close(summed, operator(*CALLS["convolve"])[0])
+
+
+def test_every_operator_is_tested() -> None:
+    defined = {name for name in dir(torch.ops.latticegraph) if name in CALLS or _is_ours(name)}
+    assert defined == set(CALLS)
+
+
+def _is_ours(name: str) -> bool:
+    return isinstance(getattr(torch.ops.latticegraph, name), torch._ops.OpOverloadPacket)
