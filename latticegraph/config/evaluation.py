@@ -11,6 +11,9 @@ class EvaluationSettings(Section):
     """Baselines trained beside the cube, at the same bottleneck."""
 
     batch_size: int = Field(256, ge=1, description="samples per forward pass")
+    validation_samples: int = Field(
+        2048, ge=1, description="validation pairs measured during training, at most"
+    )
     mlp_hidden: int = Field(512, ge=1, description="hidden width of the MLP autoencoder")
     baseline_epochs: int = Field(30, ge=1, description="training length of both autoencoders")
     off_epochs: int = Field(

@@ -42,6 +42,9 @@ class MapperSettings(Section):
         "ridge",
         description="start of that map: ridge regression on the training data, or zeros",
     )
+    start_samples: int = Field(
+        8192, ge=2, description="training samples that the start of the readout is fitted to"
+    )
     positional: Literal["none", "learned", "sinusoidal", "fractal"] = Field(
         "learned", description="encoding added to the written cells"
     )
@@ -59,6 +62,11 @@ class ExpertSettings(Section):
 
     heads: int = Field(4, ge=1, description="edge weights per edge; divides state_channels")
     edge_hidden: int = Field(16, ge=1, description="hidden width of the edge-weight network")
+    bumps: int = Field(
+        0,
+        ge=0,
+        description="localised features of that network; 2 where a cell has hundreds of neighbours",
+    )
     substeps: int = Field(
         2, ge=1, le=16, description="Euler sub-steps of the distant (continuous-time) expert"
     )
@@ -81,6 +89,12 @@ class DynamicsSettings(Section):
     min_steps: int = Field(8, ge=1, description="never converge before this many steps")
     tolerance: float = Field(
         0.0, ge=0, description="relative change of the state counted as converged; 0 never stops"
+    )
+    backprop_steps: int | None = Field(
+        None,
+        ge=1,
+        description="last steps that gradients flow back through; null: all. Fewer take less "
+        "memory and time; what lies before the lattice then keeps its data-driven start",
     )
     patience: int = Field(2, ge=1, description="consecutive converged steps before a sample stops")
     mode: Literal["lattice", "identity", "wire"] = Field(
@@ -122,11 +136,21 @@ class ModelSettings(Section):
     gating: GatingSettings = GatingSettings()
     dynamics: DynamicsSettings = DynamicsSettings()
     init: InitSettings = InitSettings()
-    aggregation: Literal["spmm", "scatter"] = Field(
-        "spmm", description="scatter is the edge-level reference: slow, large"
+    aggregation: Literal["auto", "spmm", "fft", "scatter"] = Field(
+        "auto",
+        description="auto: spmm or fft, whichever is expected to be faster; scatter is the "
+        "edge-level reference: slow, large",
+    )
+    compile: bool = Field(
+        False,
+        description="compile the lattice step with torch.compile: half a minute once, less time "
+        "per update of small cubes; needs a C++ compiler",
     )
     max_memory_gb: float = Field(
-        4.0, gt=0, description="budget of one rollout; larger batches are split into chunks"
+        4.0,
+        gt=0,
+        description="budget of one rollout; what exceeds it is recomputed or split into chunks, "
+        "with the same result",
     )
     target_performance_ms: float = Field(
         50.0, gt=0, description="wanted time of one lattice step; the log shows the ratio"

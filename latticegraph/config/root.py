@@ -26,6 +26,10 @@ class RunSettings(Section):
         "auto", description="auto: cuda where there is one, else cpu"
     )
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0 leaves its own choice")
+    parallel: Literal["data", "slabs"] = Field(
+        "data",
+        description="what several processes (torchrun) share: the samples of a batch, or the cube",
+    )
 
     @model_validator(mode="after")
     def _one_folder(self) -> RunSettings:

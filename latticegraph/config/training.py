@@ -53,7 +53,7 @@ class EarlyStoppingSettings(Section):
 class TrainingSettings(Section):
     """EmbeddingTrainer: phases, optimiser, checkpoints and logs."""
 
-    batch_size: int = Field(64, ge=2, description="samples per forward pass")
+    batch_size: int = Field(64, ge=2, description="samples per forward pass, of all processes")
     accumulate: int = Field(1, ge=1, description="forward passes per update")
     phases: tuple[PhaseSettings, ...] = Field(
         (
@@ -69,14 +69,24 @@ class TrainingSettings(Section):
         1.0, gt=0, description="rate of the projections / learning_rate"
     )
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the whole gradient")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 runs matrix products under autocast"
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="bfloat16 and float16 run matrix products under autocast, float16 with a "
+        "dynamic scale of the loss; sums over neighbours, states and losses stay float32",
     )
     activation_checkpointing: bool = Field(
-        False, description="recompute each step in the backward pass: less memory, more time"
+        False, description="recompute steps in the backward pass: less memory, more time"
+    )
+    checkpoint_steps: int = Field(
+        1, ge=1, description="steps recomputed together with activation_checkpointing"
     )
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="periodic checkpoints kept beside best")
     log_every: int = Field(10, ge=1, description="updates between log lines")
+
+    @property
+    def recomputed_steps(self) -> int:
+        """Steps recomputed together in the backward pass; 0: none."""
+        return self.checkpoint_steps if self.activation_checkpointing else 0

@@ -21,6 +21,7 @@ from latticegraph.losses.spatial import SpatialLoss
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from latticegraph.aggregation import Backend
     from latticegraph.config.losses import LossSettings
     from latticegraph.config.model import GatingSettings
     from latticegraph.lattice.graph import LatticeGraph
@@ -39,6 +40,7 @@ class CombinedLoss(nn.Module):
         teacher_mean_D: mean of the training embeddings.
         teacher_variance: mean over dimensions of their variance, > 0.
         graph: the lattice, for the spatial term.
+        backend: how that term sums over neighbours.
 
     Shapes:
         teacher_mean_D: [D]
@@ -55,6 +57,7 @@ class CombinedLoss(nn.Module):
         teacher_mean_D: Tensor,
         teacher_variance: float,
         graph: LatticeGraph,
+        backend: Backend = "spmm",
     ) -> None:
         super().__init__()
         makers: dict[str, Callable[[], nn.Module]] = {
@@ -64,7 +67,7 @@ class CombinedLoss(nn.Module):
             "diversity": DiversityLoss,
             "emergence": lambda: EmergenceLoss(settings.emergence_target),
             "dynamics": lambda: DynamicsLoss(settings.dynamics_target),
-            "spatial": lambda: SpatialLoss(graph),
+            "spatial": lambda: SpatialLoss(graph, backend),
         }
         weights = {name: float(getattr(settings, name)) for name in makers}
         self.terms = nn.ModuleDict({n: make() for n, make in makers.items() if weights[n] > 0})

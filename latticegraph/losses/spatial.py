@@ -6,32 +6,20 @@ Legend: B batch, N cells, C channels, K = C B columns, E edges.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from latticegraph.aggregation import Backend
+from latticegraph.distributed import all_sum
 from latticegraph.lattice.edge_types import EdgeType
+from latticegraph.model.layout import Layout
+from latticegraph.model.neighbourhoods import make_neighbourhood
 
 if TYPE_CHECKING:
     from latticegraph.lattice.graph import LatticeGraph
     from latticegraph.model.output import StudentOutput
-
-
-class _SymmetricProduct(torch.autograd.Function):
-    """``A @ x`` for a symmetric sparse A; the gradient is ``A @ grad``: nothing is transposed."""
-
-    @staticmethod
-    def forward(ctx: Any, adjacency_NN: Tensor, x_NK: Tensor) -> Tensor:
-        ctx.adjacency_NN = adjacency_NN
-        return adjacency_NN @ x_NK
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
-        return None, _symmetric_product(ctx.adjacency_NN, grads[0].contiguous())
-
-
-_symmetric_product: Callable[[Tensor, Tensor], Tensor] = _SymmetricProduct.apply
 
 
 class SpatialLoss(nn.Module):
@@ -47,29 +35,38 @@ class SpatialLoss(nn.Module):
 
     About 1 for states that are independent from cell to cell, near 0 for states that vary slowly,
     above 1 for checkerboards; 0 when all cells are equal. The scale of the states does not matter.
-    One product with an [N, N] matrix of ones costs O(E B C) time and no [E, B, C] tensor. (Chung,
-    Spectral Graph Theory, 1997, section 1.2.)
+    One sum over neighbours with all weights 1, and no [E, B, C] tensor. (Chung, Spectral Graph
+    Theory, 1997, section 1.2.)
 
     Args:
         graph: the lattice; its functional and distant edges run both ways.
+        backend: how the sum over neighbours is computed.
+
+    Attributes:
+        reduce: applied to the sums of the quotient; processes that share a batch add theirs up.
     """
 
-    row_starts: Tensor
-    columns_E: Tensor
-    ones_E: Tensor
     degree_N: Tensor
+    ones_O1: Tensor
 
-    def __init__(self, graph: LatticeGraph) -> None:
+    def __init__(self, graph: LatticeGraph, backend: Backend = "spmm") -> None:
         super().__init__()
-        # Through the offsets, so that no edge type per edge is ever stored.
-        kept_E = (graph.offset_type_O != int(EdgeType.LOCAL))[graph.edge_offset_E]
-        index_2E = graph.edge_index_2E[:, kept_E]  # sorted by target, as CSR rows must be
-        degree_N = torch.bincount(index_2E[1], minlength=graph.num_cells)
-        starts = torch.cat([degree_N.new_zeros(1), degree_N.cumsum(0)])
-        self.register_buffer("row_starts", starts.to(torch.int32), persistent=False)
-        self.register_buffer("columns_E", index_2E[0].to(torch.int32), persistent=False)
-        self.register_buffer("ones_E", torch.ones(index_2E.shape[1]), persistent=False)
-        self.register_buffer("degree_N", degree_N.to(torch.float32), persistent=False)
+        kinds = [EdgeType.FUNCTIONAL, EdgeType.DISTANT]
+        self.hood = make_neighbourhood(graph, kinds, 1, backend)
+        self.layout = Layout(graph, self.hood.samples_inner)
+        self.reduce: Callable[[Tensor], Tensor] = _unchanged
+        ones_O1 = torch.ones(self.hood.edge_attr_O4.shape[0], 1, dtype=torch.float64)
+        one_N = torch.ones(1, self.hood.num_cells, dtype=torch.float64)
+        self.slab = graph.slab
+        degree_1N = self.hood.sum(one_N, self.hood.prepare(ones_O1))
+        self.register_buffer("degree_N", degree_1N[0].round().float(), persistent=False)
+        self.register_buffer("ones_O1", ones_O1.float(), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpatialLoss:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.hood.to(self.degree_N.device, self.degree_N.dtype)
+        self.layout.to(self.degree_N.device)
+        return self
 
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
         """The loss of a batch; the teacher's ``target_BD`` plays no part.
@@ -77,25 +74,29 @@ class SpatialLoss(nn.Module):
         Shapes:
             output.states_CNB: [C, N, B]; result: scalar.
         """
-        x_NK = output.states_CNB.transpose(0, 1).flatten(1)
-        x_NK = x_NK.to(torch.promote_types(x_NK.dtype, torch.float32))
-        degree_N1 = self.degree_N.to(x_NK.dtype)[:, None]
+        x_CNB = output.states_CNB
+        x_CNB = x_CNB.to(torch.promote_types(x_CNB.dtype, torch.float32))
+        if self.hood.samples_inner:  # every channel of every sample beside each other
+            x = x_CNB.transpose(0, 1).flatten(1)[None]
+            axis, degree = 1, self.degree_N[:, None].to(x.dtype)
+        else:
+            x = self.layout.columns(x_CNB).unflatten(1, (-1, len(self.degree_N)))
+            axis, degree = 2, self.degree_N.to(x.dtype)
         # Below a millionth of the uncentred energy there is only rounding left to divide by.
-        floor = 1e-6 * (degree_N1 * x_NK.detach().square()).sum()
-        x_NK = x_NK - (degree_N1 * x_NK).sum(0) / degree_N1.sum()
-        energy = (degree_N1 * x_NK.square()).sum()
-        smooth = (x_NK * self._neighbour_sum(x_NK)).sum()
+        floor = 1e-6 * (degree * x.detach().square()).sum()
+        x = x - self._sum(degree * x, axis) / self._sum(degree, 0).sum()
+        energy = (degree * x.square()).sum()
+        summed = self.hood.sum(x.flatten(1), self.hood.prepare(self.ones_O1.to(x.dtype))).view_as(x)
+        energy, smooth, floor = self.reduce(torch.stack([energy, (x * summed).sum(), floor]))
         quotient: Tensor
-        quotient = (energy - smooth) / energy.maximum(floor).clamp_min(torch.finfo(x_NK.dtype).tiny)
+        quotient = (energy - smooth) / energy.maximum(floor).clamp_min(torch.finfo(x.dtype).tiny)
         return quotient
 
-    def _neighbour_sum(self, x_NK: Tensor) -> Tensor:
-        cells = self.degree_N.shape[0]
-        adjacency_NN = torch.sparse_csr_tensor(
-            self.row_starts,
-            self.columns_E,
-            self.ones_E.to(x_NK.dtype),
-            size=(cells, cells),
-            check_invariants=False,
-        )
-        return _symmetric_product(adjacency_NN, x_NK)
+    def _sum(self, value: Tensor, axis: int) -> Tensor:
+        """The sum over cells, those of all slabs."""
+        own = value.sum(axis, keepdim=True)
+        return own if self.slab is None else all_sum(own, self.slab.processes)
+
+
+def _unchanged(sums: Tensor) -> Tensor:
+    return sums

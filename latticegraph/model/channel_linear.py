@@ -1,6 +1,6 @@
 """A linear map of channels, the same for every cell and sample.
 
-Legend: C channels in, K channels out, N cells, B batch.
+Legend: C channels in, K channels out, M columns (cells and samples).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ChannelLinear(nn.Module):
         bias: with b; without, another tensor can be added in the same product.
 
     Shapes:
-        (C, N, B), optionally plus (K, N, B) -> (K, N, B)
+        (C, M), optionally plus (K, M) -> (K, M)
     """
 
     def __init__(self, inputs: int, outputs: int, gain: float = 1.0, bias: bool = True) -> None:
@@ -36,14 +36,12 @@ class ChannelLinear(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x_CNB: Tensor, plus_KNB: Tensor | None = None) -> Tensor:
-        """Map the channels of every cell; add ``plus_KNB`` where given (layers without bias)."""
-        channels, cells, batch = x_CNB.shape
-        flat = x_CNB.reshape(channels, cells * batch)
-        if plus_KNB is not None:
-            y = torch.addmm(plus_KNB.reshape(-1, cells * batch), self.weight, flat)
+    def forward(self, x_CM: Tensor, plus_KM: Tensor | None = None) -> Tensor:
+        """Map the channels of every column; add ``plus_KM`` where given (layers without bias)."""
+        if plus_KM is not None:
+            y = torch.addmm(plus_KM, self.weight, x_CM)
         elif self.bias is not None:
-            y = torch.addmm(self.bias[:, None], self.weight, flat)
+            y = torch.addmm(self.bias[:, None], self.weight, x_CM)
         else:
-            y = self.weight @ flat
-        return y.view(-1, cells, batch).to(x_CNB.dtype)  # under autocast only the product is short
+            y = self.weight @ x_CM
+        return y.to(x_CM.dtype)  # under autocast only the product is short

@@ -1,14 +1,17 @@
 """Edge weights as a learned function of where the neighbour lies.
 
-Legend: O distinct offsets (or E edges), H heads, F features.
+Legend: O distinct offsets (or E edges), H heads, F features, K bumps.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 DISTANCE_FREQUENCIES = 3
+BUMP_WIDTH = 0.35  # cells; a neighbour one cell away gets a fiftieth
 
 
 class EdgeWeights(nn.Module):
@@ -16,21 +19,31 @@ class EdgeWeights(nn.Module):
 
     phi holds cosines ``cos(k pi d)``, k = 0..3, of the relative distance d = distance /
     max_radius, and the unit direction. It depends on nothing else, so the weights transfer between
-    cube sizes.
+    cube sizes. Bumps are further hidden features, each large around one place only::
+
+        exp(-|d u - c_k|^2 / (2 s_k^2))        u: unit direction;  c_k, s_k: learned
+
+    Among hundreds of neighbours no smooth function of few features can single out one.
 
     Args:
         heads: H.
         hidden: width of the hidden layer.
         gain: scale of the initial weights that come out.
+        bumps: K.
 
     Shapes:
         edge attributes (O, 4) -> (O, H)
     """
 
-    def __init__(self, heads: int, hidden: int, gain: float = 1.0) -> None:
+    def __init__(self, heads: int, hidden: int, gain: float = 1.0, bumps: int = 0) -> None:
         super().__init__()
         self.lift = nn.Linear(DISTANCE_FREQUENCIES + 4, hidden)
-        self.out = nn.Linear(hidden, heads)
+        self.out = nn.Linear(hidden + bumps, heads)
+        self.centre_K3: nn.Parameter | None = None
+        self.log_width_K: nn.Parameter | None = None
+        if bumps:
+            self.centre_K3 = nn.Parameter(torch.empty(bumps, 3))
+            self.log_width_K = nn.Parameter(torch.empty(bumps))
         self.reset_parameters(gain)
 
     def reset_parameters(self, gain: float = 1.0) -> None:
@@ -39,12 +52,39 @@ class EdgeWeights(nn.Module):
         nn.init.uniform_(self.lift.bias, -1.0, 1.0)
         nn.init.normal_(self.out.weight, std=0.15 * gain / self.out.in_features**0.5)
         nn.init.zeros_(self.out.bias)
+        if self.centre_K3 is not None and self.log_width_K is not None:
+            nn.init.uniform_(self.centre_K3, -0.5, 0.5)
+            nn.init.constant_(self.log_width_K, -1.0)
+
+    @torch.no_grad()
+    def place_bumps(self, edge_attr_O4: Tensor, wanted_O: Tensor, cell: float) -> None:
+        """Put the bumps on the offsets that are wanted most, each less than a cell wide.
+
+        Args:
+            edge_attr_O4: attributes of every distinct offset.
+            wanted_O: weight that each should start with.
+            cell: side of a cell / max_radius.
+        """
+        if self.centre_K3 is None or self.log_width_K is None:
+            return
+        order_O = torch.argsort(wanted_O, descending=True, stable=True)
+        chosen_K = order_O[torch.arange(len(self.centre_K3)) % len(order_O)]
+        # Beside the offset, since on top of it neither place nor width would have a gradient.
+        beside = 0.1 * cell
+        self.centre_K3.copy_(edge_attr_O4[chosen_K, :1] * edge_attr_O4[chosen_K, 1:] + beside)
+        self.log_width_K.fill_(math.log(BUMP_WIDTH * cell))
 
     def _hidden(self, edge_attr_O4: Tensor) -> Tensor:
         k_F = torch.arange(DISTANCE_FREQUENCIES + 1, device=edge_attr_O4.device)
         waves_OF = torch.cos(torch.pi * k_F * edge_attr_O4[:, :1])
         features = torch.cat([waves_OF, edge_attr_O4[:, 1:]], dim=1)
-        return nn.functional.silu(self.lift(features))
+        hidden = nn.functional.silu(self.lift(features))
+        if self.centre_K3 is None or self.log_width_K is None:
+            return hidden
+        place_O3 = edge_attr_O4[:, :1] * edge_attr_O4[:, 1:]
+        squared_OK = (place_O3[:, None] - self.centre_K3).square().sum(-1)
+        bumps_OK = torch.exp(-0.5 * squared_OK * torch.exp(-2 * self.log_width_K))
+        return torch.cat([hidden, bumps_OK], dim=1)
 
     def forward(self, edge_attr_O4: Tensor) -> Tensor:
         """Weight of each offset (or edge) and head."""

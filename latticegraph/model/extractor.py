@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latticegraph.config.model import ModelSettings
+from latticegraph.distributed import all_sum
 from latticegraph.lattice import LatticeGraph
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -40,6 +41,7 @@ class LatticeToEmbeddingExtractor(nn.Module):
         self.per_cell = settings.surface_channels
         self.register_buffer("cells", graph.read_cells.clone(), persistent=False)
         self.cells: Tensor
+        self.slab = graph.slab
         self.gain = nn.Parameter(torch.ones(cells * self.per_cell))
         self.offset = nn.Parameter(torch.zeros(cells * self.per_cell))
         self.correction: nn.Linear | None = None
@@ -54,12 +56,21 @@ class LatticeToEmbeddingExtractor(nn.Module):
 
     def raw_surface(self, x_CNB: Tensor) -> Tensor:
         """Surface numbers before gain and offset, (B, S)."""
-        face_PMB = x_CNB[: self.per_cell].index_select(1, self.cells)
+        face_PMB = self._face(x_CNB[: self.per_cell])
         return face_PMB.permute(2, 1, 0).flatten(1)
 
     def raw_features(self, x_CNB: Tensor) -> Tensor:
         """All channels of the cells read, (B, F)."""
-        return x_CNB.index_select(1, self.cells).permute(2, 0, 1).flatten(1)
+        return self._face(x_CNB).permute(2, 0, 1).flatten(1)
+
+    def _face(self, x_CNB: Tensor) -> Tensor:
+        """States of the cells read; with slabs, every process gets all of them."""
+        if self.slab is None:
+            return x_CNB.index_select(1, self.cells)
+        position, cells = self.slab.own(self.cells)
+        held = x_CNB.new_zeros(x_CNB.shape[0], len(self.cells), x_CNB.shape[2])
+        held = held.index_copy(1, position, x_CNB.index_select(1, cells))
+        return all_sum(held, self.slab.processes)
 
     @torch.no_grad()
     def calibrate(self, raw_BS: Tensor, wanted_BS: Tensor) -> None:

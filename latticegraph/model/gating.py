@@ -1,6 +1,6 @@
 """Which expert a cell listens to.
 
-Legend: C channels, X experts, N cells, B batch.
+Legend: C channels, X experts, M columns (cells and samples), N cells.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Gate:
     """Shares of the experts, and what their regularisers need.
 
     Attributes:
-        share_XNB: softmax weights; they sum to 1 over X.
-        z_B: squared log of the softmax denominator, averaged over cells (Zoph et al. 2022).
+        share_XM: softmax weights; they sum to 1 over X.
+        z_M: squared log of the softmax denominator (Zoph et al. 2022); 0 where it has no weight.
     """
 
-    share_XNB: Tensor
-    z_B: Tensor
+    share_XM: Tensor
+    z_M: Tensor
 
 
 def balance(usage_XN: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class GatingNetwork(nn.Module):
         gain: scale of the initial weights.
 
     Shapes:
-        (C, N, B) -> share (X, N, B)
+        (C, M) -> share (X, M)
     """
 
     def __init__(
@@ -62,9 +62,13 @@ class GatingNetwork(nn.Module):
         assert self.logits.bias is not None  # made with one
         self.logits.bias[expert] += margin
 
-    def forward(self, x_CNB: Tensor) -> Gate:
+    def forward(self, x_CM: Tensor) -> Gate:
         """Shares of the experts in every cell."""
-        logits = self.logits(x_CNB) / self.settings.temperature
+        return self.shares(self.logits(x_CM))
+
+    def shares(self, logits_XM: Tensor) -> Gate:
+        """Shares from logits that are already computed."""
+        logits = logits_XM / self.settings.temperature
         experts = logits.shape[0]
         top_k = self.settings.top_k
         if top_k is not None and top_k < experts:
@@ -73,4 +77,6 @@ class GatingNetwork(nn.Module):
             share = torch.softmax(logits + mask, dim=0)
         else:
             share = torch.softmax(logits, dim=0)
-        return Gate(share, torch.logsumexp(logits, dim=0).square().mean(dim=0))
+        if not self.settings.z_weight:
+            return Gate(share, torch.zeros_like(logits[0]))
+        return Gate(share, torch.logsumexp(logits, dim=0).square())

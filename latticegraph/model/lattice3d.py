@@ -1,29 +1,48 @@
 """Lattice3D: the dynamics of the cube.
 
-Legend: C channels, N cells, B batch, X experts, T steps, E edges, H heads.
+Legend: C channels, N cells, B batch, M = N B columns, X experts, T steps, K rows of linear maps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from latticegraph.aggregation import Neighbourhood
+from latticegraph.aggregation import Sums
 from latticegraph.config.model import ModelSettings
-from latticegraph.lattice import EdgeType, LatticeGraph
+from latticegraph.distributed import all_gather, all_sum
+from latticegraph.lattice import LatticeGraph
 from latticegraph.model.distant_expert import DistantExpert
-from latticegraph.model.expert import Expert
+from latticegraph.model.expert import Expert, mapped
 from latticegraph.model.functional_expert import FunctionalExpert
+from latticegraph.model.fused_update import mix, propose_all
 from latticegraph.model.gating import Gate, GatingNetwork
+from latticegraph.model.layout import Layout
 from latticegraph.model.local_expert import LocalExpert
-from latticegraph.model.rollout import Rollout, join_chunks
+from latticegraph.model.memory import MemoryPlan, Work, plan_rollout, shared_bytes
+from latticegraph.model.neighbourhoods import make_neighbourhoods, make_stencils, resolve_backend
+from latticegraph.model.rollout import Rollout, roll_out
 from latticegraph.model.transport import start_transport
 
-# State-sized tensors kept per step for the backward pass: 26 measured, and room for gradients.
-TENSORS_PER_STEP = 30
+
+@dataclass(frozen=True)
+class Prepared:
+    """What all steps of a rollout share, computed once from the parameters.
+
+    Attributes:
+        sums: per expert, its edge weights in the form its sums need.
+        weight_KC: linear maps of the state, those of every expert and of the gates stacked.
+        bias_K: their biases.
+        rows: per expert, how many rows each of its maps has; those of the gates come last.
+    """
+
+    sums: tuple[Sums, ...]
+    weight_KC: Tensor
+    bias_K: Tensor
+    rows: tuple[tuple[int, ...], ...]
 
 
 class Lattice3D(nn.Module):
@@ -38,16 +57,27 @@ class Lattice3D(nn.Module):
     Args:
         settings: channels, experts, gating, dynamics, initialisation and memory budget.
         graph: the lattice whose typed edges the experts use.
+        batch: samples that a rollout will usually have, for the choice of ``auto`` aggregation.
+        device: ``cpu`` or ``cuda``, likewise.
+
+    Attributes:
+        backend: how sums over neighbours are computed; what ``auto`` has chosen.
+        checkpoint_steps: steps recomputed together in the backward pass in any case; 0: where
+            ``max_memory_gb`` asks for it.
 
     Shapes:
         (C, N, B) -> Rollout
     """
 
-    def __init__(self, settings: ModelSettings, graph: LatticeGraph) -> None:
+    def __init__(
+        self, settings: ModelSettings, graph: LatticeGraph, batch: int = 64, device: str = "cpu"
+    ) -> None:
         super().__init__()
         self.settings = settings
-        self.num_cells = graph.num_cells
-        self.checkpointing = False
+        self.slab = graph.slab
+        self.total_cells = graph.num_cells
+        self.num_cells = graph.num_cells if graph.slab is None else graph.slab.num_cells
+        self.checkpoint_steps = 0
         self.register_buffer("written", graph.written_cells.clone(), persistent=False)
         self.register_buffer("read", graph.read_cells.clone(), persistent=False)
         self.written: Tensor
@@ -58,6 +88,7 @@ class Lattice3D(nn.Module):
             settings.experts.edge_hidden,
             settings.experts.norm,
             settings.init.gain,
+            settings.experts.bumps,
         )
         experts: list[Expert] = [
             LocalExpert(*common),
@@ -68,49 +99,127 @@ class Lattice3D(nn.Module):
         self.gating = GatingNetwork(
             settings.state_channels, len(experts), settings.gating, settings.init.gain
         )
-        self.neighbourhoods = [_neighbourhood(graph, kind, settings) for kind in EdgeType]
+        self.backend = resolve_backend(settings, graph, batch, device)
+        self.stencils = [stencil for stencil in make_stencils(graph) if not stencil.is_self]
+        self.neighbourhoods = make_neighbourhoods(graph, settings.experts.heads, self.backend)
+        # Passes without gradients are short already, and their last batch has another shape.
+        self._compiled: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] | None = None
+        if settings.compile:
+            self._compiled = torch.compile(self.advance, fullgraph=True, dynamic=False)
+        self._by_hand = not settings.experts.norm and self.backend != "scatter"
+        self.layout = Layout(graph, samples_inner=self.backend != "fft")
         if settings.init.init_method == "transport":
             steps, quiet = settings.dynamics.steps, settings.surface_channels
             start_transport(experts, self.gating, graph, steps, quiet)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Lattice3D:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        place = self.gating.logits.weight
         for neighbourhood in self.neighbourhoods:
-            neighbourhood.to(self.written.device)
-            neighbourhood.edge_attr_O4 = neighbourhood.edge_attr_O4.to(self.gating.logits.weight)
+            neighbourhood.to(place.device, place.dtype)
+        self.layout.to(place.device)
         return self
 
-    def edge_weights(self) -> list[Tensor]:
-        """Edge weights (E, H) of every expert; constant during a rollout."""
-        return [e.weights(n) for e, n in zip(self._experts(), self.neighbourhoods, strict=True)]
+    def prepare(self) -> Prepared:
+        """Edge weights and stacked linear maps; constant during a rollout."""
+        pairs = list(zip(self._experts(), self.neighbourhoods, strict=True))
+        sums = tuple(expert.prepare(hood) for expert, hood in pairs)
+        maps = [
+            expert.state_maps(hood, prepared)
+            for (expert, hood), prepared in zip(pairs, sums, strict=True)
+        ]
+        rows = tuple(tuple(weight.shape[0] for weight, _ in own) for own in maps)
+        gates = (self.gating.logits.weight, self.gating.logits.bias)
+        stacked = [*(pair for own in maps for pair in own), gates]
+        zeros = [w.new_zeros(w.shape[0]) if b is None else b for w, b in stacked]
+        return Prepared(sums, torch.cat([w for w, _ in stacked]), torch.cat(zeros), rows)
 
     def _experts(self) -> list[Expert]:
         return [expert for expert in self.experts if isinstance(expert, Expert)]
 
-    def step(self, x_CNB: Tensor, weights: list[Tensor] | None = None) -> tuple[Tensor, Gate]:
-        """One residual update of all cells and samples.
+    def _propose(self, x_CM: Tensor, prepared: Prepared) -> tuple[list[Tensor], Tensor]:
+        """The proposal of every expert, and the logits of the gates."""
+        hoods = self.neighbourhoods
+        short = torch.is_autocast_enabled(x_CM.device.type)
+        if self._by_hand and not short and not torch.compiler.is_compiling():
+            return propose_all(self._experts(), hoods, x_CM, prepared)
+        rows_KM = mapped(prepared.weight_KC, prepared.bias_K, x_CM).to(x_CM.dtype)
+        counts = [count for own in prepared.rows for count in own]
+        *rows, logits_XM = rows_KM.split([*counts, len(self.experts)])
+        remaining = iter(rows)
+        proposals = [
+            expert.proposal(x_CM, hood, own, [next(remaining) for _ in counted])
+            for expert, hood, own, counted in zip(
+                self._experts(), hoods, prepared.sums, prepared.rows, strict=True
+            )
+        ]
+        return proposals, logits_XM
+
+    def take_step(
+        self, x_CM: Tensor, prepared: Prepared, active_B: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """:meth:`advance`, compiled where ``compile`` asks for it and gradients are wanted."""
+        if self._compiled is not None and torch.is_grad_enabled():
+            return self._compiled(x_CM, prepared, active_B)
+        return self.advance(x_CM, prepared, active_B)
+
+    def advance(
+        self, x_CM: Tensor, prepared: Prepared, active_B: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One step of a rollout and its statistics.
+
+        Args:
+            x_CM: states.
+            prepared: result of :meth:`prepare`.
+            active_B: samples that still move; None: all.
+
+        Returns:
+            New states; usage (X, N) and z, summed over moving samples; relative change (B,).
+        """
+        proposals, logits_XM = self._propose(x_CM, prepared)
+        gate = self.gating.shares(logits_XM)
+        new_CM, change_B = mix(x_CM, gate.share_XM, proposals, self.layout.shape, self._over_slabs)
+        layout = self.layout
+        z_B = layout.per_sample(gate.z_M).sum(layout.cell_axis) / self.total_cells
+        if active_B is None:
+            return new_CM, layout.over_samples(gate.share_XM, None), z_B.sum(), change_B
+        counted_B = active_B.to(x_CM.dtype)
+        old, new = layout.per_sample(x_CM), layout.per_sample(new_CM)
+        new_CM = torch.where(layout.spread(active_B), new, old).flatten(1)
+        usage_XN = layout.over_samples(gate.share_XM, counted_B)
+        return new_CM, usage_XN, (z_B * counted_B).sum(), torch.where(active_B, change_B, 0.0)
+
+    def step(self, x_CNB: Tensor) -> tuple[Tensor, Gate]:
+        """One residual update of all cells and samples; columns of the gate follow :attr:`layout`.
 
         Args:
             x_CNB: states.
-            weights: result of :meth:`edge_weights`, computed here where None.
         """
-        weights = self.edge_weights() if weights is None else weights
-        gate: Gate = self.gating(x_CNB)
-        parts = zip(self._experts(), self.neighbourhoods, weights, gate.share_XNB, strict=True)
-        new_CNB = None
-        for expert, neighbourhood, weight_EH, share_NB in parts:
-            proposal_CNB = expert.proposal(x_CNB, neighbourhood, weight_EH)
-            if new_CNB is None:
-                new_CNB = proposal_CNB * share_NB
-            else:
-                new_CNB = torch.addcmul(new_CNB, proposal_CNB, share_NB)
-        assert new_CNB is not None  # there are always three experts
-        return new_CNB, gate
+        x_CM, prepared = self.layout.columns(x_CNB), self.prepare()
+        proposals, logits_XM = self._propose(x_CM, prepared)
+        gate = self.gating.shares(logits_XM)
+        new_CM, _ = mix(x_CM, gate.share_XM, proposals, self.layout.shape, self._over_slabs)
+        return self.layout.states(new_CM), gate
+
+    def _over_slabs(self, value: Tensor) -> Tensor:
+        """The sum over all processes that hold a part of the lattice."""
+        return value if self.slab is None else all_sum(value, self.slab.processes)
+
+    def whole(self, rollout: Rollout) -> Rollout:
+        """A rollout whose statistics are those of the whole lattice; states stay those held here.
+
+        Args:
+            rollout: of the cells held here.
+        """
+        if self.slab is None:
+            return rollout
+        usage_XN = all_gather(rollout.usage_XN, self.slab.processes, dim=1, sizes=self.slab.sizes())
+        return replace(rollout, usage_XN=usage_XN, z=self._over_slabs(rollout.z))
 
     def rollout(self, x_CNB: Tensor, steps: int | None = None, record: bool = False) -> Rollout:
         """Apply :meth:`step` until all samples converge or ``steps`` are done.
 
-        Batches whose states would exceed ``max_memory_gb`` are split into chunks, recomputed in
+        Work that would exceed ``max_memory_gb`` is split into chunks of samples and recomputed in
         the backward pass; the result is the same.
 
         Args:
@@ -121,69 +230,22 @@ class Lattice3D(nn.Module):
         steps = self.settings.dynamics.steps if steps is None else steps
         if self.settings.dynamics.mode != "lattice":
             return self._control(x_CNB, record)
-        per_chunk = self._samples_per_chunk(steps, x_CNB.element_size())
-        if x_CNB.shape[2] <= per_chunk:
-            return self._rollout(x_CNB, steps, record)
-        chunks = []
-        for part_CNB in x_CNB.split(per_chunk, dim=2):
-            if torch.is_grad_enabled():
-                fields = checkpoint(
-                    lambda x: tuple(vars(self._rollout(x, steps, record)).values()),
-                    part_CNB,
-                    use_reentrant=False,
-                )
-                chunks.append(Rollout(*fields))
-            else:
-                chunks.append(self._rollout(part_CNB, steps, record))
-        return join_chunks(chunks)
+        return self.whole(roll_out(self, x_CNB, steps, record))
 
-    def _samples_per_chunk(self, steps: int, bytes_per_number: int) -> int:
-        kept = steps if torch.is_grad_enabled() and not self.checkpointing else 1
-        state = self.settings.state_channels * self.num_cells * bytes_per_number
-        budget = self.settings.max_memory_gb * 2**30
-        return max(1, int(budget / (state * TENSORS_PER_STEP * kept)))
-
-    def _rollout(self, x_CNB: Tensor, steps: int, record: bool) -> Rollout:
-        dynamics = self.settings.dynamics
-        weights = self.edge_weights()
-        batch = x_CNB.shape[2]
-        steps_B = torch.full((batch,), steps, device=x_CNB.device)
-        calm_B = torch.zeros(batch, dtype=torch.int64, device=x_CNB.device)
-        active_B = torch.ones(batch, dtype=torch.bool, device=x_CNB.device)
-        trajectory = [x_CNB] if record else []
-        usage_XN = x_CNB.new_zeros(len(self.experts), self.num_cells)
-        z = x_CNB.new_zeros(())
-        changes = []
-        for t in range(1, steps + 1):
-            if self.checkpointing and torch.is_grad_enabled():
-                new_CNB, gate = checkpoint(self.step, x_CNB, weights, use_reentrant=False)
-            else:
-                new_CNB, gate = self.step(x_CNB, weights)
-            if dynamics.tolerance > 0:
-                new_CNB = torch.where(active_B, new_CNB, x_CNB)
-            change_B = _relative_change(x_CNB, new_CNB)
-            x_CNB = new_CNB
-            counted_B = active_B.to(gate.share_XNB.dtype)
-            usage_XN = usage_XN + (gate.share_XNB * counted_B).sum(-1)
-            z = z + (gate.z_B * counted_B).sum()
-            changes.append(change_B.mean())
-            if record:
-                trajectory.append(x_CNB)
-            if dynamics.tolerance > 0:
-                calm_B = torch.where(change_B <= dynamics.tolerance, calm_B + 1, 0)
-                done_B = active_B & (calm_B >= dynamics.patience) & (t >= dynamics.min_steps)
-                steps_B = torch.where(done_B, t, steps_B)
-                active_B = active_B & ~done_B
-                if not bool(active_B.any()):
-                    break
-        return Rollout(
-            states_CNB=x_CNB,
-            usage_XN=usage_XN / steps_B.sum(),
-            change_T=torch.stack(changes),
-            steps_B=steps_B,
-            z=z / steps_B.sum(),
-            trajectory_TCNB=torch.stack(trajectory) if record else None,
+    def plan(self, batch: int, steps: int, bytes_per_number: int) -> MemoryPlan:
+        """How a rollout fits into ``max_memory_gb``; with or without gradients, as they are now."""
+        settings = self.settings
+        work = Work(
+            self.num_cells,
+            settings.state_channels,
+            batch,
+            steps,
+            self.backend,
+            shared_bytes(self.stencils, settings.experts.heads, self.backend, bytes_per_number),
+            torch.is_grad_enabled(),
+            bytes_per_number,
         )
+        return plan_rollout(work, settings.max_memory_gb, self.checkpoint_steps)
 
     def _control(self, x_CNB: Tensor, record: bool) -> Rollout:
         """A rollout without lattice: identity, or written states copied to the read cells."""
@@ -197,27 +259,3 @@ class Lattice3D(nn.Module):
             z=x_CNB.new_zeros(()),
             trajectory_TCNB=x_CNB[None] if record else None,
         )
-
-
-def _neighbourhood(graph: LatticeGraph, kind: EdgeType, settings: ModelSettings) -> Neighbourhood:
-    """Edges of one type, with the attribute rows of the offsets they use."""
-    edges_E = graph.edges_of(kind)
-    offsets = (graph.offset_type_O == int(kind)).nonzero().squeeze(1)
-    position_O = torch.full((graph.offset_type_O.numel(),), -1)
-    position_O[offsets] = torch.arange(offsets.numel())
-    return Neighbourhood(
-        graph.edge_index_2E[:, edges_E],
-        graph.offset_attr_O4[offsets],
-        graph.num_cells,
-        settings.experts.heads,
-        settings.aggregation,
-        position_O[graph.edge_offset_E[edges_E]],
-    )
-
-
-def _relative_change(old_CNB: Tensor, new_CNB: Tensor) -> Tensor:
-    """``|new - old| / |old|`` per sample."""
-    difference_B = torch.linalg.vector_norm(new_CNB - old_CNB, dim=(0, 1))
-    size_B = torch.linalg.vector_norm(old_CNB, dim=(0, 1))
-    change_B: Tensor = difference_B / size_B.clamp_min(torch.finfo(old_CNB.dtype).tiny)
-    return change_B

@@ -36,6 +36,7 @@ class EmbeddingToLatticeMapper(nn.Module):
         self.channels, self.per_cell = settings.state_channels, settings.surface_channels
         self.register_buffer("cells", graph.written_cells.clone(), persistent=False)
         self.cells: Tensor
+        self.slab = graph.slab
         rest = self.channels - self.per_cell
         self.lift_kind = settings.mapper.lift
         self.lift: nn.Parameter | None = None
@@ -65,4 +66,7 @@ class EmbeddingToLatticeMapper(nn.Module):
         face_CMB = torch.cat([part.to(x_CNB.dtype) for part in parts])
         if self.position is not None:
             face_CMB = face_CMB + self.position()[:, :, None]
-        return x_CNB.index_copy(1, self.cells, face_CMB)
+        if self.slab is None:
+            return x_CNB.index_copy(1, self.cells, face_CMB)
+        position, cells = self.slab.own(self.cells)
+        return x_CNB.index_copy(1, cells, face_CMB[:, position])

@@ -19,7 +19,7 @@ class StudentOutput:
         change_T: relative change of the state in each step, averaged over samples.
         steps_B: steps each sample took.
         gate_balance: load-balance term of the gates, 0 when experts are used alike.
-        gate_z: squared log-partition of the gates.
+        gate_z: squared log-partition of the gates; 0 where gating.z_weight is 0.
         trajectory_TCNB: states before the first and after every step, when recorded.
     """
 

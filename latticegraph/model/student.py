@@ -19,7 +19,7 @@ from latticegraph.model.output import StudentOutput
 from latticegraph.model.transformer import EmbeddingTransformer
 from latticegraph.model.volume_init import VolumeStateInitializer
 
-START_BATCH = 128  # samples per rollout while the readout is fitted
+START_BATCH = 128  # samples per rollout while the readout is fitted, at most
 
 
 class Student(nn.Module):
@@ -38,6 +38,8 @@ class Student(nn.Module):
         graph: the lattice.
         teacher_dimension: D.
         seed: of all parameters; the global random state is left as it was.
+        batch: samples per forward pass, for the choice of ``auto`` aggregation.
+        device: ``cpu`` or ``cuda``, likewise.
 
     Shapes:
         (B, D) -> StudentOutput
@@ -48,12 +50,19 @@ class Student(nn.Module):
     """
 
     def __init__(
-        self, settings: ModelSettings, graph: LatticeGraph, teacher_dimension: int, seed: int = 0
+        self,
+        settings: ModelSettings,
+        graph: LatticeGraph,
+        teacher_dimension: int,
+        seed: int = 0,
+        batch: int = 64,
+        device: str = "cpu",
     ) -> None:
         super().__init__()
         if settings.dynamics.mode == "lattice":
             check_reach(graph.settings, settings.dynamics.steps)
         self.settings = settings
+        self.slab = graph.slab
         self.surface_width = graph.written_cells.numel() * settings.surface_channels
         self.teacher_dimension = teacher_dimension
         is_volume = graph.settings.surface == "volume"
@@ -81,7 +90,7 @@ class Student(nn.Module):
                 self.surface_width,
                 settings.init.gain,
             )
-            self.lattice = Lattice3D(settings, graph)
+            self.lattice = Lattice3D(settings, graph, batch, device)
             self.extractor = LatticeToEmbeddingExtractor(settings, graph, teacher_dimension)
         self.register_buffer("mean_D", torch.zeros(teacher_dimension))
         self.register_buffer("target_mean_D", torch.zeros(teacher_dimension))
@@ -91,16 +100,16 @@ class Student(nn.Module):
         self.std: Tensor
 
     @torch.no_grad()
-    def start_from_data(self, source_BD: Tensor, target_BD: Tensor, samples: int = 8192) -> None:
+    def start_from_data(self, source_BD: Tensor, target_BD: Tensor) -> None:
         """Data-driven start: standardisation, PCA directions, and the readout of the lattice.
 
         Gain and offset of the read surface, and the correction where configured, are fitted in
-        closed form to the states that the untrained lattice produces.
+        closed form to the states that the untrained lattice produces, for
+        ``mapper.start_samples`` rows, evenly spread.
 
         Args:
             source_BD: training embeddings that go in.
             target_BD: training embeddings that should come out, row by row.
-            samples: rows the readout is fitted to; they are evenly spread.
         """
         self.mean_D.copy_(source_BD.mean(0))
         self.target_mean_D.copy_(target_BD.mean(0))
@@ -110,7 +119,7 @@ class Student(nn.Module):
             variances, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
             kept = variances.flip(0)[: self.surface_width].mean().sqrt() / self.std
             self.transformer.start_from(vectors.T.flip(0).to(self.std.dtype), float(kept))
-        every = -(-len(source_BD) // samples)
+        every = -(-len(source_BD) // self.settings.mapper.start_samples)
         self._start_readout(source_BD[::every], target_BD[::every])
 
     def _start_readout(self, source_BD: Tensor, target_BD: Tensor) -> None:

@@ -6,7 +6,7 @@ neighbour, straight towards the input face, starts at weight 1 and all others ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +36,8 @@ def start_transport(
     carrying_O = carrying_offsets(graph, steps)
     carrier = EdgeType.LOCAL
     if bool(carrying_O.any()):
-        carrier = EdgeType(int(graph.offset_type_O[carrying_O > 0].mode().values))
+        shares = torch.zeros(len(EdgeType)).index_add(0, graph.offset_type_O, carrying_O)
+        carrier = EdgeType(int(shares.argmax()))
     gating.prefer(int(carrier), MARGIN)
     for kind, expert in zip(EdgeType, experts, strict=True):
         mine = graph.offset_type_O == int(kind)
@@ -45,15 +46,15 @@ def start_transport(
             wanted_O = (graph.offsets_O3[mine] == 0).all(dim=1).float()
         else:
             wanted_O = carrying_O[mine]
-        expert.start_transport(attr_O4, wanted_O, quiet)
+        expert.start_transport(attr_O4, wanted_O, quiet, 1 / graph.settings.max_radius)
 
 
 def carrying_offsets(graph: LatticeGraph, steps: int) -> Tensor:
     """Weight of every offset in the initial transport, (O,); zeros if no signal has to cross.
 
     The straight offset of g cells towards the front carries all of it, where g is the smallest
-    stride that divides the depth and arrives within ``steps``; without such a stride all straight
-    offsets share it.
+    stride that divides the depth and arrives within ``steps``. Without such a stride a shorter and
+    a longer one share it, so that their mean arrives in just ``steps``.
     """
     weight_O = torch.zeros(graph.offsets_O3.shape[0])
     settings = graph.settings
@@ -66,6 +67,28 @@ def carrying_offsets(graph: LatticeGraph, steps: int) -> Tensor:
     fitting = [g for g in strides if depth % g == 0 and depth // g <= steps]
     if fitting:
         weight_O[straight_O & (along_O == fitting[0])] = 1.0
-    else:
-        weight_O[straight_O] = 1.0 / len(strides)
+        return weight_O
+    type_of = {int(g): int(graph.offset_type_O[straight_O & (along_O == g)]) for g in strides}
+    below, above = _pair(strides, type_of, depth, steps)
+    share = (depth / steps - below) / (above - below)
+    weight_O[straight_O & (along_O == below)] = 1 - share
+    weight_O[straight_O & (along_O == above)] = share
     return weight_O
+
+
+def _pair(
+    strides: Sequence[int], type_of: Mapping[int, int], depth: int, steps: int
+) -> tuple[int, int]:
+    """Two strides, a shorter and a longer one than the mean, whose sum over the steps is the depth.
+
+    Closest first, and of one type before two: one expert leads at the start.
+    """
+    mean = depth / steps
+    pairs = [
+        (above - below, type_of[below] != type_of[above], below, above)
+        for below in strides
+        for above in strides
+        if below <= mean < above and (depth - below * steps) % (above - below) == 0
+    ]
+    pairs.sort(key=lambda pair: (pair[1], pair[0]))
+    return pairs[0][2:]

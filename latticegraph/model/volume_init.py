@@ -41,7 +41,8 @@ class VolumeStateInitializer(nn.Module):
         super().__init__()
         self.kind = settings.volume_init
         self.channels = channels
-        self.num_cells = graph.num_cells
+        self.num_cells = graph.num_cells if graph.slab is None else graph.slab.num_cells
+        self.slab = graph.slab
         free = torch.ones(graph.num_cells, dtype=torch.bool)
         free[graph.written_cells] = False
         self.register_buffer("free_cells", free.nonzero().squeeze(1), persistent=False)
@@ -69,4 +70,8 @@ class VolumeStateInitializer(nn.Module):
             states = projected_CB[:, None, :] * self.decay[None, :, None]
         else:
             states = self.state[:, :, None].expand(-1, -1, batch)
-        return x_CNB.index_copy(1, self.free_cells, states.to(x_CNB.dtype))
+        cells = self.free_cells
+        if self.slab is not None:
+            position, cells = self.slab.own(cells)
+            states = states[:, position]
+        return x_CNB.index_copy(1, cells, states.to(x_CNB.dtype))

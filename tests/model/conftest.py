@@ -65,3 +65,12 @@ def excite(student: torch.nn.Module, seed: int = 5) -> None:
         for parameter in student.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
             parameter.add_(0.05 * noise)
+
+
+def assert_same(got: torch.Tensor | None, wanted: torch.Tensor | None, within: float) -> None:
+    """Equal but for rounding: ``within`` of the largest number, and of 1 where all are smaller."""
+    assert got is not None
+    assert wanted is not None
+    assert got.shape == wanted.shape
+    scale = max(1.0, float(wanted.detach().abs().max())) if wanted.numel() else 1.0
+    torch.testing.assert_close(got, wanted, rtol=0, atol=within * scale)

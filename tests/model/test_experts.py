@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from latticegraph.aggregation import Neighbourhood
+from latticegraph.aggregation import (
+    EdgeNeighbourhood,
+    SelfNeighbourhood,
+    SparseNeighbourhood,
+)
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import DistantExpert, Expert, FunctionalExpert, LocalExpert
+from latticegraph.model.expert import mapped
 from tests.model.conftest import small_lattice
 
 EXPERTS = [LocalExpert, FunctionalExpert, DistantExpert]
@@ -55,16 +60,17 @@ def test_expert_alone_equals_expert_in_the_lattice(kind: type[Expert]) -> None:
     expert = kind(4, heads=2).double()
     attr = graph.edge_attr_E4.double()
     x = torch.randn(graph.num_cells, 4, dtype=torch.float64)
-    fast = Neighbourhood(graph.edge_index_2E, attr, graph.num_cells, 2, "spmm")
-    inside = expert.proposal(x.t()[:, :, None], fast)[:, :, 0].t()
+    fast = SparseNeighbourhood(graph.edge_index_2E, attr, graph.num_cells, 2)
+    prepared, x_CM = expert.prepare(fast), x.t().contiguous()
+    rows = [mapped(weight, bias, x_CM) for weight, bias in expert.state_maps(fast, prepared)]
+    inside = expert.proposal(x_CM, fast, prepared, rows).t()
     torch.testing.assert_close(expert(x, graph.edge_index_2E, attr), inside, rtol=0, atol=1e-12)
 
 
 def test_local_expert_closed_form() -> None:
     expert, data = LocalExpert(4, heads=1).double(), random_data()
-    weight = Neighbourhood(data.edge_index, data.edge_attr, 9, 1).per_edge(
-        expert.edge_weights(data.edge_attr)
-    )
+    hood = EdgeNeighbourhood(data.edge_index, data.edge_attr, 9, 1)
+    weight = hood.scaled(expert.edge_weights(data.edge_attr))
     m = torch.zeros(9, 4, dtype=torch.float64)
     for e, (j, i) in enumerate(data.edge_index.t().tolist()):
         m[i] += weight[e, 0] * data.x[j]
@@ -95,20 +101,21 @@ def test_functional_expert_by_hand() -> None:
     silu = hidden / (1 + math.exp(-hidden))
     gate = 1 / (1 + math.exp(-0.5))
     wanted = x + gate * (m + 1.5 * silu - x)
-    got = expert.propose(torch.full((1, 1, 1), x).double(), torch.full((1, 1, 1), m).double())
+    x_CM, m_CM = torch.full((1, 1), x).double(), torch.full((1, 1), m).double()
+    got = expert.propose(x_CM, m_CM, [expert.from_state(x_CM)])
     assert float(got.detach()) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_distant_expert_relaxes_like_the_exponential() -> None:
     """Without drive dz/dt = m - z: many Euler sub-steps approach m + (x - m) / e."""
-    x, m = torch.full((1, 1, 1), 2.0).double(), torch.full((1, 1, 1), 0.5).double()
+    x, m = torch.full((1, 1), 2.0).double(), torch.full((1, 1), 0.5).double()
     values = []
     for substeps in (1, 2, 400):
         expert = DistantExpert(1, substeps=substeps).double()
         with torch.no_grad():
             expert.out.weight.zero_()
             expert.rest.zero_()
-        values.append(float(expert.propose(x, m).detach()))
+        values.append(float(expert.propose(x, m, [expert.recur(x)]).detach()))
     assert values[0] == pytest.approx(0.5)
     assert values[1] == pytest.approx(0.5 + 1.5 * 0.25)
     assert values[2] == pytest.approx(0.5 + 1.5 / math.e, abs=1e-3)
@@ -150,3 +157,24 @@ def test_edge_weights_fit_starts_one_offset_at_one() -> None:
     net = FunctionalExpert(4, heads=2, edge_hidden=32).edge_weights
     net.fit(attr, wanted)
     torch.testing.assert_close(net(attr), wanted, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_local_expert_without_neighbours_is_one_linear_map(heads: int) -> None:
+    """Taken into a map of the state, it is what it is edge by edge; with its gradients."""
+    expert, cells = LocalExpert(4, heads=heads).double(), 5
+    attr = torch.zeros(1, 4, dtype=torch.float64)
+    x = torch.randn(cells, 4, dtype=torch.float64)
+    hood = SelfNeighbourhood(attr, cells, heads)
+    prepared = expert.prepare(hood)
+    ((weight, bias),) = expert.state_maps(hood, prepared)
+    assert bias is None
+    inside = expert.proposal(x.t(), hood, prepared, [weight @ x.t()]).t()
+    loops = torch.arange(cells).expand(2, -1)
+    alone = expert(x, loops, attr.expand(cells, -1))
+    torch.testing.assert_close(inside, alone, rtol=0, atol=1e-12)
+    gradients = [
+        torch.autograd.grad(y.square().sum(), list(expert.parameters())) for y in (inside, alone)
+    ]
+    for got, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)

@@ -23,38 +23,44 @@ def network(logits: list[float], **settings: object) -> GatingNetwork:
 
 def test_gating_shares_sum_to_one_for_every_cell() -> None:
     gate = GatingNetwork(2, 3, GatingSettings()).double()
-    share = gate(torch.randn(2, 4, 5, dtype=torch.float64)).share_XNB
-    assert share.shape == (3, 4, 5)
-    torch.testing.assert_close(share.sum(0), torch.ones(4, 5, dtype=torch.float64))
-    assert float(share.std(dim=(1, 2)).detach().min()) > 0
+    share = gate(torch.randn(2, 20, dtype=torch.float64)).share_XM
+    assert share.shape == (3, 20)
+    torch.testing.assert_close(share.sum(0), torch.ones(20, dtype=torch.float64))
+    assert float(share.std(dim=1).detach().min()) > 0
 
 
 def test_gating_temperature_divides_the_logits() -> None:
-    x = torch.zeros(2, 1, 1, dtype=torch.float64)
-    share = network([1.0, 0.0, 0.0], temperature=0.5)(x).share_XNB[:, 0, 0]
+    x = torch.zeros(2, 1, dtype=torch.float64)
+    share = network([1.0, 0.0, 0.0], temperature=0.5)(x).share_XM[:, 0]
     assert float(share[0].detach()) == pytest.approx(math.exp(2) / (math.exp(2) + 2))
 
 
 def test_gating_top_k_keeps_the_largest() -> None:
-    x = torch.zeros(2, 1, 1, dtype=torch.float64)
-    share = network([3.0, 1.0, 2.0], top_k=2)(x).share_XNB[:, 0, 0]
+    x = torch.zeros(2, 1, dtype=torch.float64)
+    share = network([3.0, 1.0, 2.0], top_k=2)(x).share_XM[:, 0]
     e = math.e
     expected = torch.tensor([e / (1 + e), 0.0, 1 / (1 + e)], dtype=torch.float64)
     torch.testing.assert_close(share, expected)
 
 
 def test_gating_balance_and_z_by_hand() -> None:
-    x = torch.zeros(2, 3, 2, dtype=torch.float64)
-    even, single = network([0.0, 0.0, 0.0])(x), network([50.0, 0.0, 0.0])(x)
-    shares = [gate.share_XNB.mean(-1).detach() for gate in (even, single)]
+    x = torch.zeros(2, 6, dtype=torch.float64)
+    even = network([0.0, 0.0, 0.0], z_weight=0.1)(x)
+    single = network([50.0, 0.0, 0.0], z_weight=0.1)(x)
+    shares = [gate.share_XM.detach() for gate in (even, single)]
     assert float(balance(shares[0])) == pytest.approx(0.0, abs=1e-12)
     assert float(balance(shares[1])) == pytest.approx(2.0)
-    assert even.z_B.tolist() == pytest.approx([math.log(3) ** 2] * 2)
-    assert single.z_B.tolist() == pytest.approx([2500.0] * 2)
+    assert even.z_M.tolist() == pytest.approx([math.log(3) ** 2] * 6)
+    assert single.z_M.tolist() == pytest.approx([2500.0] * 6)
 
 
 def test_gating_prefer_moves_one_expert_ahead() -> None:
     gate = network([0.0, 0.0, 0.0])
     gate.prefer(1, 2.0)
-    share = gate(torch.zeros(2, 1, 1, dtype=torch.float64)).share_XNB[:, 0, 0]
+    share = gate(torch.zeros(2, 1, dtype=torch.float64)).share_XM[:, 0]
     assert float(share[1].detach()) == pytest.approx(math.exp(2) / (math.exp(2) + 2))
+
+
+def test_gating_z_is_zero_where_it_has_no_weight() -> None:
+    gate = network([50.0, 0.0, 0.0])(torch.zeros(2, 4, dtype=torch.float64))
+    assert gate.z_M.tolist() == [0.0] * 4

@@ -45,8 +45,28 @@ def test_lattice_influence_is_exactly_the_light_cone(
         assert torch.equal(influenced, reach_after(graph, cell, steps))
 
 
-def test_lattice_recording_changes_nothing(build: Build) -> None:
-    student = build()
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("boundary", ["open", "periodic"])
+def test_lattice_with_fft_has_the_same_light_cone(build: Build, steps: int, boundary: str) -> None:
+    """A transform rounds everywhere: beyond the cone there is rounding, within it much more."""
+    lattice = {"boundary": boundary, "dimensions": (4, 5, 6)}
+    student = build({"aggregation": "fft"}, lattice, started=False)
+    excite(student)
+    graph = LatticeGraph.build(small_lattice(**lattice))
+    for cell in (0, 37, graph.num_cells - 1):
+        x = torch.randn(4, graph.num_cells, 1, dtype=torch.float64)
+        y = x.clone()
+        y[:, cell] += 1.0
+        after = student.lattice.rollout(x, steps).states_CNB
+        moved_N = (student.lattice.rollout(y, steps).states_CNB - after).abs().amax(dim=(0, 2))
+        rounding = 1e-12 * float(after.detach().abs().max())
+        assert torch.equal(moved_N > rounding, reach_after(graph, cell, steps))
+
+
+@pytest.mark.parametrize("numbering", ["row_major", "morton"])
+@pytest.mark.parametrize("backend", ["spmm", "fft"])
+def test_lattice_recording_changes_nothing(build: Build, backend: str, numbering: str) -> None:
+    student = build({"aggregation": backend}, {"numbering": numbering})
     x = torch.randn(4, 80, 3, dtype=torch.float64)
     plain, recorded = student.lattice.rollout(x), student.lattice.rollout(x, record=True)
     assert torch.equal(plain.states_CNB, recorded.states_CNB)
@@ -59,8 +79,9 @@ def test_lattice_recording_changes_nothing(build: Build) -> None:
     )
 
 
-def test_lattice_rollout_is_repeated_steps(build: Build) -> None:
-    student = build()
+@pytest.mark.parametrize("backend", ["spmm", "fft"])
+def test_lattice_rollout_is_repeated_steps(build: Build, backend: str) -> None:
+    student = build({"aggregation": backend}, {"numbering": "morton"})
     x = torch.randn(4, 80, 2, dtype=torch.float64)
     by_hand = x
     for _ in range(3):
@@ -68,31 +89,46 @@ def test_lattice_rollout_is_repeated_steps(build: Build) -> None:
     assert torch.equal(student.lattice.rollout(x, 3).states_CNB, by_hand)
 
 
+def one_at_a_time(build: Build, model: dict[str, object]) -> Student:
+    """A student whose memory holds a rollout of one sample of five, and not of two."""
+    budget = 4.0
+    while True:
+        student = build({**model, "max_memory_gb": budget}, started=False)
+        if student.lattice.plan(5, 12, 8).samples == 1:
+            return student
+        budget *= 0.8
+
+
+@pytest.mark.parametrize("backend", ["spmm", "fft"])
 @pytest.mark.parametrize("tolerance", [0.0, 0.35])
-def test_lattice_chunks_change_nothing(build: Build, tolerance: float) -> None:
+def test_lattice_chunks_change_nothing(build: Build, tolerance: float, backend: str) -> None:
     dynamics = {"steps": 12, "min_steps": 2, "tolerance": tolerance, "patience": 1}
+    gating = {"z_weight": 0.1}
+    model = {"dynamics": dynamics, "aggregation": backend, "gating": gating}
     results = []
-    for budget in (4.0, 1e-5):
-        student = build({"dynamics": dynamics, "max_memory_gb": budget}, started=False)
+    for student in (build(model, started=False), one_at_a_time(build, model)):
         excite(student)
         x = torch.randn(4, 80, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         x = x * torch.tensor([0.01, 0.1, 1.0, 10.0, 30.0])
         rollout = student.lattice.rollout(x, record=True)
         # Chunks of unlike length: a mean over chunks that forgets this would differ.
         assert (len(set(rollout.steps_B.tolist())) > 1) == (tolerance > 0)
-        (rollout.states_CNB.square().sum() + rollout.usage_XN[0].sum()).backward()
+        assert float(rollout.z.detach()) > 0
+        means = rollout.usage_XN[0].sum() + rollout.change_T.sum() + rollout.z
+        (rollout.states_CNB.square().sum() + means).backward()
         fields = [rollout.states_CNB, rollout.usage_XN, rollout.steps_B, rollout.trajectory_TCNB]
+        fields += [rollout.change_T, rollout.z]
         results.append([*fields, *[p.grad for p in student.lattice.parameters()]])
-    assert student.lattice._samples_per_chunk(12, 8) == 1
     for whole, chunked in zip(*results, strict=True):
         if whole is not None:
             torch.testing.assert_close(whole, chunked, rtol=1e-10, atol=1e-10)
 
 
-def test_lattice_checkpointing_changes_nothing(build: Build) -> None:
+@pytest.mark.parametrize("backend", ["spmm", "fft"])
+def test_lattice_checkpointing_changes_nothing(build: Build, backend: str) -> None:
     gradients = []
     for checkpointing in (False, True):
-        student = build()
+        student = build({"aggregation": backend})
         student.lattice.checkpointing = checkpointing
         x = torch.randn(4, 80, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         student.lattice.rollout(x).states_CNB.square().sum().backward()
@@ -101,10 +137,11 @@ def test_lattice_checkpointing_changes_nothing(build: Build) -> None:
         torch.testing.assert_close(plain, checkpointed, rtol=1e-12, atol=1e-12)
 
 
-def test_lattice_converged_samples_stop_alone(build: Build) -> None:
+@pytest.mark.parametrize("backend", ["spmm", "fft"])
+def test_lattice_converged_samples_stop_alone(build: Build, backend: str) -> None:
     """Each sample stops by its own change: its result equals the one it gets without company."""
     dynamics = {"steps": 12, "min_steps": 2, "tolerance": 0.35, "patience": 2}
-    student = build({"dynamics": dynamics}, started=False)
+    student = build({"dynamics": dynamics, "aggregation": backend}, started=False)
     excite(student)
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(4, 80, 6, dtype=torch.float64, generator=generator)
@@ -120,8 +157,9 @@ def test_lattice_converged_samples_stop_alone(build: Build) -> None:
         )
 
 
-def test_lattice_change_is_the_relative_norm_per_step(build: Build) -> None:
-    student = build()
+@pytest.mark.parametrize("backend", ["spmm", "fft"])
+def test_lattice_change_is_the_relative_norm_per_step(build: Build, backend: str) -> None:
+    student = build({"aggregation": backend})
     x = torch.randn(4, 80, 2, dtype=torch.float64)
     rollout = student.lattice.rollout(x, 2, record=True)
     assert rollout.trajectory_TCNB is not None

@@ -1,0 +1,79 @@
+"""The order of columns in which the lattice computes.
+
+Legend: C channels, N cells, B batch, M = N B columns, X experts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latticegraph.lattice import LatticeGraph
+
+
+class Layout:
+    """States as a matrix of channels and columns, in the order that the sums want.
+
+    A sparse product wants the samples of a cell side by side, (N, B); a convolution wants the cells
+    of a sample side by side in row-major order, (B, N). The maps between channels do not care. The
+    order changes once per rollout, not once per step.
+
+    Args:
+        graph: the lattice.
+        samples_inner: True for (N, B).
+    """
+
+    def __init__(self, graph: LatticeGraph, samples_inner: bool) -> None:
+        self.samples_inner = samples_inner
+        self.num_cells = graph.num_cells if graph.slab is None else graph.slab.num_cells
+        permuted = not samples_inner and graph.settings.numbering != "row_major"
+        self._number_N = graph.number_N if permuted else None
+        self._place_N = torch.argsort(graph.number_N) if permuted else None
+
+    def to(self, device: torch.device) -> None:
+        """Move index tensors to ``device`` (in place)."""
+        if self._number_N is not None and self._place_N is not None:
+            self._number_N, self._place_N = self._number_N.to(device), self._place_N.to(device)
+
+    def columns(self, x_CNB: Tensor) -> Tensor:
+        """States as (C, M)."""
+        if self.samples_inner:
+            return x_CNB.flatten(1)
+        if self._number_N is not None:
+            x_CNB = x_CNB.index_select(1, self._number_N)
+        return x_CNB.transpose(1, 2).flatten(1)
+
+    def states(self, x_CM: Tensor) -> Tensor:
+        """Columns as (C, N, B); with samples outside, a view whose cells lie side by side."""
+        if self.samples_inner:
+            return self.per_sample(x_CM)
+        return self._numbered(self.per_sample(x_CM).transpose(1, 2), 1)
+
+    def per_sample(self, value_CM: Tensor) -> Tensor:
+        """A view (C, N, B) or (C, B, N), to reduce over cells along :attr:`cell_axis`."""
+        return value_CM.view(*value_CM.shape[:-1], *self.shape)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, -1) or (-1, N), as which columns can be viewed."""
+        return (self.num_cells, -1) if self.samples_inner else (-1, self.num_cells)
+
+    @property
+    def cell_axis(self) -> int:
+        """Axis of the cells in :meth:`per_sample`."""
+        return -2 if self.samples_inner else -1
+
+    def over_samples(self, value_XM: Tensor, weight_B: Tensor | None) -> Tensor:
+        """Sum over samples, each with its weight (None: 1), by cell number, (X, N)."""
+        grid = self.per_sample(value_XM)
+        if weight_B is not None:
+            grid = grid * self.spread(weight_B)
+        return self._numbered(grid.sum(-1 if self.samples_inner else -2), 1)
+
+    def spread(self, value_B: Tensor) -> Tensor:
+        """A view of per-sample values that broadcasts against :meth:`per_sample`."""
+        return value_B if self.samples_inner else value_B[:, None]
+
+    def _numbered(self, value: Tensor, axis: int) -> Tensor:
+        """Row-major order of cells to the order of their numbers."""
+        return value if self._place_N is None else value.index_select(axis, self._place_N)

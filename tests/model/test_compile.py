@@ -1,0 +1,81 @@
+"""One step under torch.compile without a graph break equals the step as it is."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from latticegraph.config import ModelSettings
+from latticegraph.lattice import LatticeGraph
+from latticegraph.model import Lattice3D
+from tests.model.conftest import assert_same, excite, small_lattice, small_model
+
+# The sums are operators of their own for the compiler; what it builds around them is not tested
+# here, so the one that needs no C++ compiler will do.
+COMPILER = "aot_eager"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["spmm", "fft"])
+@pytest.mark.parametrize("crowded", [False, True], ids=["own neighbour", "local neighbours"])
+def test_compiled_step_equals_eager_with_gradients(backend: str, crowded: bool) -> None:
+    near: dict[str, Any] = {"local_distance_ratio": 0.5, "adaptive_radius_min": 2.3}
+    graph = LatticeGraph.build(small_lattice(dimensions=(3, 4, 5), **(near if crowded else {})))
+    settings = ModelSettings.model_validate(
+        {
+            "state_channels": 4,
+            "experts": {"heads": 2, "edge_hidden": 4},
+            "gating": {"z_weight": 0.1},
+            "aggregation": backend,
+        }
+    )
+    lattice = Lattice3D(settings, graph).double()
+    excite(lattice)
+    x = torch.randn(4, 60, 3, dtype=torch.float64)
+
+    def step(x_CNB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        new_CNB, gate = lattice.step(x_CNB)
+        return new_CNB, gate.share_XM, gate.z_M
+
+    torch.compiler.reset()
+    results = []
+    for function in (step, torch.compile(step, fullgraph=True, backend=COMPILER)):
+        lattice.zero_grad()
+        start = x.clone().requires_grad_()
+        new, share, z = function(start)
+        (new.square().sum() + share[0].sum() + z.sum()).backward()
+        results.append([new, share, z, start.grad, *[p.grad for p in lattice.parameters()]])
+    for eager, compiled in zip(*results, strict=True):
+        assert_same(compiled, eager, within=1e-11)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("backend", ["spmm", "fft"])
+def test_rollout_of_compiled_steps_equals_eager_with_gradients(backend: str) -> None:
+    """The setting ``compile``, with samples that stop on their own."""
+    graph = LatticeGraph.build(small_lattice(dimensions=(3, 4, 5)))
+    results = []
+    for compiled in (False, True):
+        model = small_model(
+            aggregation=backend,
+            compile=compiled,
+            dynamics={"steps": 8, "min_steps": 2, "tolerance": 0.5, "patience": 1},
+        )
+        torch.manual_seed(7)
+        lattice = Lattice3D(model, graph).double()
+        excite(lattice)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(4, 60, 3, dtype=torch.float64, generator=generator)
+        x = (x * torch.tensor([0.03, 1.0, 10.0])).requires_grad_()
+        rollout = lattice.rollout(x)
+        assert len(set(rollout.steps_B.tolist())) > 1
+        (rollout.states_CNB.square().mean() + rollout.change_T.sum()).backward()
+        fields = [rollout.states_CNB, rollout.usage_XN, rollout.change_T, x.grad]
+        results.append([*fields, *[p.grad for p in lattice.parameters()]])
+    for eager, fast in zip(*results, strict=True):
+        assert_same(fast, eager, within=1e-11)
