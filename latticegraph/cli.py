@@ -10,15 +10,18 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latticegraph.config import Config, dump_config, load_config
 from latticegraph.errors import LatticeGraphError
+from latticegraph.startup import tune_process
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from latticegraph.distributed import Processes
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -34,12 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 2 for an error of the user's, 128 + signal after an interruption.
     """
-    _share_cores()
+    tune_process()
     _speak_utf8()
     options = _parser().parse_args(arguments)
     _show_log()
     try:
-        status: int = options.run(options)
+        return _run(options)
     except LatticeGraphError as error:
         return _fail(str(error))
     except OSError as error:
@@ -51,7 +54,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the command; all processes that torchrun started train together, one does all else."""
+    run: Callable[[argparse.Namespace], int] = options.run
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return run(options)
+    # Takes a second to import, which a single process may not need at all.
+    from latticegraph.distributed import AnotherFailed, joined
+
+    try:
+        with joined() as processes:
+            if run is _train and not (options.print_config or options.dry_run):
+                return _train(options, processes)
+            return run(options) if processes.is_writer else 0
+    except AnotherFailed:
+        return USER_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,7 +124,7 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     return command
 
 
-def _train(options: argparse.Namespace) -> int:
+def _train(options: argparse.Namespace, processes: Processes | None = None) -> int:
     overrides = list(options.set)
     if options.experiment_name is not None:
         # Quoted, so that YAML does not read a name such as 8 as a number.
@@ -116,25 +135,36 @@ def _train(options: argparse.Namespace) -> int:
         return 0
     if options.dry_run:
         return _dry_run(config)
+    from latticegraph.distributed import ALONE
     from latticegraph.pipeline.train_run import train
 
-    outcome = train(config, options.resume)
+    processes = processes or ALONE
+    if not processes.is_writer:
+        logging.getLogger("latticegraph").setLevel(logging.ERROR)
+    outcome = train(config, options.resume, processes)
+    status = 128 + int(outcome["signal"]) if outcome["reason"] == "interrupted" else 0
+    if processes.is_writer:
+        _show_outcome(outcome)
+    return status
+
+
+def _show_outcome(outcome: dict[str, Any]) -> None:
     folder = Path(outcome["run_dir"])
     if outcome["reason"] == "interrupted":
         sys.stderr.write(
             f"interrupted after {outcome['updates']} updates; to go on: latticegraph train "
             f"--config {folder / 'config.yaml'} --resume true\n"
         )
-        return 128 + int(outcome["signal"])
+        return
     _show_report(outcome["report"])
     sys.stdout.write(f"report: {folder / 'report.md'}\n")
-    return 0
 
 
 def _dry_run(config: Config) -> int:
     from latticegraph.pipeline.dry_run import dry_run
 
     result = dry_run(config)
+    sys.stdout.write("".join(f"{line}\n" for line in result["header"]))
     sys.stdout.write(
         "dry run passed: {cells:,} cells, {edges:,} edges, {parameters:,} parameters, {train:,} + "
         "{validation:,} + {heldout:,} samples, loss {loss:.3f}, forward and backward {seconds:.2f} "
@@ -205,15 +235,6 @@ def _show_log() -> None:
     logger.propagate = False
     # torch says this once per process about every CSR product; there is nothing to do about it.
     warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-
-
-def _share_cores() -> None:
-    """Let threads spin shortly, then sleep; OpenMP reads this when torch is imported, later.
-
-    Threads that spin for long while others want their core made a step over ten times slower,
-    and threads that never spin made it 1.6 times slower.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _speak_utf8() -> None:

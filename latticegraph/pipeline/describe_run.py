@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from latticegraph.config import Config
-from latticegraph.lattice import describe_lattice
+from latticegraph.errors import LatticeGraphError
+from latticegraph.lattice import LatticeGraph, describe_lattice
+from latticegraph.model.memory import Work, plan_rollout, shared_bytes
+from latticegraph.model.neighbourhoods import make_stencils, resolve_backend
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -15,12 +18,43 @@ def describe(config: Config) -> dict[str, Any]:
         config: the sections lattice and model, and the batch size, apply.
 
     Returns:
-        A dictionary that JSON can hold; see :func:`latticegraph.lattice.describe_lattice`.
+        A dictionary that JSON can hold; see :func:`latticegraph.lattice.describe_lattice`. Its
+        ``rollout`` tells how sums over neighbours are computed on a CPU, and how one forward and
+        backward pass of a batch fits into ``model.max_memory_gb``.
     """
     dynamics = config.model.dynamics
-    return describe_lattice(
+    description = describe_lattice(
         config.lattice,
         steps=dynamics.steps if dynamics.mode == "lattice" else None,
         channels=config.model.state_channels,
         batch=config.training.batch_size,
     )
+    return description | {"rollout": _rollout(config)}
+
+
+def _rollout(config: Config) -> dict[str, Any] | None:
+    """Way of summing and memory of one forward and backward pass; None where nothing can run."""
+    settings, batch = config.model, config.training.batch_size
+    try:
+        graph = LatticeGraph.build(config.lattice)
+        backend = resolve_backend(settings, graph, batch, "cpu")
+        stencils = [stencil for stencil in make_stencils(graph) if not stencil.is_self]
+        work = Work(
+            graph.num_cells,
+            settings.state_channels,
+            batch,
+            settings.dynamics.steps,
+            backend,
+            shared_bytes(stencils, settings.experts.heads, backend),
+            gradients=True,
+        )
+        plan = plan_rollout(work, settings.max_memory_gb, config.training.recomputed_steps)
+    except LatticeGraphError:  # described by the warnings, or said when the run starts
+        return None
+    return {
+        "aggregation": backend,
+        "memory_gb": plan.gb,
+        "samples_at_once": plan.samples,
+        "recomputed_steps": plan.checkpoint_steps,
+        "text": str(plan),
+    }

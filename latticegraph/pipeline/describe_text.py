@@ -23,7 +23,8 @@ def description_table(settings: LatticeSettings, description: Mapping[str, Any])
     table = Table(
         title=f"{sides}: {description['cells']:,} cells, max_radius {description['max_radius']:g}",
         caption=f"{_crossing(description)}. Memory: edges {memory['edges_gb']:.3g} GB, "
-        f"CSR {memory['csr_gb']:.3g} GB, one state of a batch {memory['state_gb']:.3g} GB.",
+        f"CSR {memory['csr_gb']:.3g} GB, one state of a batch {memory['state_gb']:.3g} GB."
+        f"{_rollout(description)}",
         caption_justify="left",
     )
     for column in ("edge type", "radius", "edges", "degree min", "mean", "max", "reach"):
@@ -49,3 +50,10 @@ def _crossing(description: Mapping[str, Any]) -> str:
     if steps is None:
         return "No signal crosses from front to back"
     return f"A signal needs {steps} step(s) from front to back"
+
+
+def _rollout(description: Mapping[str, Any]) -> str:
+    rollout = description.get("rollout")
+    if rollout is None:
+        return ""
+    return f" Forward and backward pass with {rollout['aggregation']}: {rollout['text']}."

@@ -13,6 +13,7 @@ import torch
 from latticegraph.config import Config
 from latticegraph.errors import TrainingError
 from latticegraph.losses import CombinedLoss
+from latticegraph.pipeline.header import header_lines
 from latticegraph.pipeline.prepare import build_model, load_text
 from latticegraph.teachers import build_teacher
 from latticegraph.training import EmbeddingPairs
@@ -30,8 +31,9 @@ def dry_run(config: Config) -> dict[str, Any]:
         config: the whole configuration.
 
     Returns:
-        ``device``, ``cells``, ``edges``, ``parameters``, ``train``, ``validation``, ``heldout``,
-        ``loss`` and ``seconds`` of the pass.
+        ``device``, ``header`` (lines that a run prints first), ``cells``, ``edges``,
+        ``parameters``, ``train``, ``validation``, ``heldout``, ``loss`` and ``seconds`` of the
+        pass.
 
     Raises:
         LatticeGraphError: whatever would stop the run, except for what only its later texts or
@@ -40,6 +42,7 @@ def dry_run(config: Config) -> dict[str, Any]:
     device = resolve_device(config.run)
     with training_session(config.run, device, config.model.init.reproducible):
         graph, student = build_model(config, device)
+        header = header_lines(config, student, graph, device)
         splits = load_text(config)
         teacher = build_teacher(config.teacher, device.type)
         batch = splits.train[: config.training.batch_size]
@@ -50,9 +53,14 @@ def dry_run(config: Config) -> dict[str, Any]:
         student.start_from_data(source_BD, target_BD)
         variance = float(target_BD.var(0, correction=0).mean())
         loss = CombinedLoss(
-            config.losses, config.model.gating, target_BD.mean(0), variance, graph
+            config.losses,
+            config.model.gating,
+            target_BD.mean(0),
+            variance,
+            graph,
+            student.lattice.backend,
         ).to(device)
-        student.lattice.checkpointing = config.training.activation_checkpointing
+        student.lattice.checkpoint_steps = config.training.recomputed_steps
         start = time.perf_counter()
         with autocast(device, config.training.precision):
             total, _ = loss(student(source_BD), target_BD)
@@ -65,8 +73,9 @@ def dry_run(config: Config) -> dict[str, Any]:
         )
     return {
         "device": str(device),
+        "header": header,
         "cells": graph.num_cells,
-        "edges": graph.edge_index_2E.shape[1],
+        "edges": graph.num_edges,
         "parameters": sum(parameter.numel() for parameter in student.parameters()),
         "train": len(splits.train),
         "validation": len(splits.validation),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from latticegraph.config import Config
 from latticegraph.data import Sample, Splits, load_samples
+from latticegraph.distributed import ALONE, Processes
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student
 from latticegraph.teachers import EmbeddingCache, build_teacher
@@ -55,8 +56,15 @@ class Prepared:
         return self.train.target_ND.double().mean(0)
 
 
-def build_model(config: Config, device: torch.device) -> tuple[LatticeGraph, Student]:
+def build_model(
+    config: Config, device: torch.device, processes: Processes = ALONE
+) -> tuple[LatticeGraph, Student]:
     """The lattice and an untrained student on ``device``.
+
+    Args:
+        config: the whole configuration.
+        device: where the student computes.
+        processes: of the run; with ``run.parallel`` slabs each holds a part of the lattice.
 
     Raises:
         GraphError: an edge type is empty, or the steps do not reach across.
@@ -64,8 +72,17 @@ def build_model(config: Config, device: torch.device) -> tuple[LatticeGraph, Stu
             train.
     """
     check_phases(config)
-    graph = LatticeGraph.build(config.lattice)
-    student = Student(config.model, graph, config.teacher.dimension, config.run.seed)
+    slabs = config.run.parallel == "slabs"
+    holders, sharing = (processes, 1) if slabs else (ALONE, processes.size)
+    graph = LatticeGraph.build(config.lattice, holders)
+    student = Student(
+        config.model,
+        graph,
+        config.teacher.dimension,
+        config.run.seed,
+        batch=-(-config.training.batch_size // sharing),
+        device=device.type,
+    )
     return graph, student.to(device)
 
 
@@ -86,12 +103,13 @@ def load_text(config: Config) -> Splits:
     return splits
 
 
-def prepare(config: Config, device: torch.device) -> Prepared:
+def prepare(config: Config, device: torch.device, processes: Processes = ALONE) -> Prepared:
     """Read the text and embed all of it through the cache.
 
     Args:
         config: the whole configuration.
         device: where teacher and student compute.
+        processes: of the run; the writer embeds what is new, the others find it in the cache.
 
     Raises:
         DataError: the text cannot be read or split.
@@ -102,7 +120,7 @@ def prepare(config: Config, device: torch.device) -> Prepared:
     splits = load_text(config)
     cache = EmbeddingCache(config.teacher, build_teacher(config.teacher, device.type))
     parts = (splits.train, splits.validation, splits.heldout)
-    train, validation, heldout = embed_samples(cache, parts)
+    train, validation, heldout = processes.writer_first(lambda: embed_samples(cache, parts))
     _log.info("embeddings: %.1f%% found in the cache", 100 * cache.hit_rate)
     return Prepared(
         config, device, splits, cache, train, validation, heldout, hit_rate=cache.hit_rate

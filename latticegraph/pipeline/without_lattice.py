@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from latticegraph.config import Config
+from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import CheckpointError
 from latticegraph.pipeline.prepare import Prepared, build_model
 from latticegraph.training import EmbeddingTrainer, TrainingResult
@@ -53,19 +54,22 @@ def control_config(config: Config, samples: int) -> Config:
     )
 
 
-def train_control(prepared: Prepared, run_dir: Path) -> TrainingResult:
+def train_control(
+    prepared: Prepared, run_dir: Path, processes: Processes = ALONE
+) -> TrainingResult:
     """Train the control below ``run_dir``, or go on where an earlier call was interrupted.
 
     Args:
         prepared: the same text and embeddings as the run.
         run_dir: folder of the run.
+        processes: of the run.
 
     Raises:
         TrainingError: when the loss is no longer finite.
     """
     config = control_config(prepared.config, len(prepared.train))
     folder = run_dir / FOLDER
-    checkpoint = _continued(config, folder)
+    continues = processes.from_writer(processes.is_writer and _continues(config, folder))
     _log.info(
         "control: training the same model without the lattice for %s epochs",
         prepared.config.evaluation.off_epochs,
@@ -79,12 +83,13 @@ def train_control(prepared: Prepared, run_dir: Path) -> TrainingResult:
         prepared.validation,
         folder,
         cache_hit_rate=prepared.hit_rate,
+        processes=processes,
     )
-    return trainer.fit(resume_from=checkpoint)
+    return trainer.fit(resume_from=RunFolder(folder).last if continues else None)
 
 
-def _continued(config: Config, folder: Path) -> Path | None:
-    """A checkpoint of this very control; anything else in the folder is out of date and deleted."""
+def _continues(config: Config, folder: Path) -> bool:
+    """Whether ``folder`` holds a checkpoint of this very control; else it is deleted."""
     last = RunFolder(folder).last
     if last.is_file():
         try:
@@ -92,7 +97,7 @@ def _continued(config: Config, folder: Path) -> Path | None:
         except CheckpointError:
             _log.info("control: %s is of another configuration, training it again", folder)
         else:
-            return last
+            return True
     if folder.exists():
         shutil.rmtree(folder)
-    return None
+    return False

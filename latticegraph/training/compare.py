@@ -20,6 +20,7 @@ FREE_KEYS = frozenset(
         "teacher.cache_dir",
         "teacher.max_cache_size_gb",
         "training.activation_checkpointing",
+        "training.checkpoint_steps",
         "training.checkpoint_every",
         "training.keep_checkpoints",
         "training.log_every",

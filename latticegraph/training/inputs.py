@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from latticegraph.config import Config
+from latticegraph.distributed import Processes
 from latticegraph.errors import CheckpointError, ConfigError, DataError
 from latticegraph.model import Student
 from latticegraph.training.pairs import EmbeddingPairs
@@ -40,6 +41,26 @@ def check_phases(config: Config) -> None:
                 f"expected all or projections with model.dynamics.mode '{mode}', got 'experts'",
                 "Set it to all, or model.dynamics.mode to lattice",
             )
+
+
+def check_processes(config: Config, processes: Processes) -> None:
+    """Refuse processes that cannot share the work equally.
+
+    Raises:
+        ConfigError: when the batch cannot be divided. Slabs of the cube are checked where they are
+            cut.
+    """
+    size, batch = processes.size, config.training.batch_size
+    if size == 1 or config.run.parallel == "slabs":
+        return
+    if batch % size:
+        near = [n for n in (batch - batch % size, batch - batch % size + size) if n]
+        raise ConfigError(
+            "training.batch_size",
+            f"expected a multiple of {size}, the processes that share each batch, got {batch}",
+            f"Set training.batch_size to {' or '.join(map(str, near))}, or start another number of "
+            "processes (torchrun --nproc-per-node)",
+        )
 
 
 def check_same_data(path: Path, student: Student, train: EmbeddingPairs) -> None:

@@ -25,7 +25,13 @@ def load_student(checkpoint: Path) -> tuple[Config, Student, LatticeGraph]:
     stored = read_checkpoint(checkpoint)
     config = stored.config
     graph = LatticeGraph.build(config.lattice)
-    student = Student(config.model, graph, config.teacher.dimension, config.run.seed)
+    student = Student(
+        config.model,
+        graph,
+        config.teacher.dimension,
+        config.run.seed,
+        batch=config.training.batch_size,
+    )
     load_weights(checkpoint, student, stored.student)
     student.eval()
     return config, student, graph

@@ -11,14 +11,19 @@ import torch
 from torch import Tensor
 
 from latticegraph.config import RunSettings
+from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import ConfigError
 
 
-def resolve_device(settings: RunSettings) -> torch.device:
-    """The device that ``run.device`` means on this machine.
+def resolve_device(settings: RunSettings, processes: Processes = ALONE) -> torch.device:
+    """The device that ``run.device`` means on this machine; a GPU of its own for every process.
+
+    Args:
+        settings: ``device`` applies.
+        processes: of the run.
 
     Raises:
-        ConfigError: when cuda is asked for and there is none.
+        ConfigError: when cuda is asked for and there is none, or there are too few GPUs.
     """
     available = torch.cuda.is_available()
     if settings.device == "cuda" and not available:
@@ -29,7 +34,21 @@ def resolve_device(settings: RunSettings) -> torch.device:
         )
     if settings.device == "cpu" or not available:
         return torch.device("cpu")
+    if processes.size > 1:
+        _take_own_gpu(processes)
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def _take_own_gpu(processes: Processes) -> None:
+    count = torch.cuda.device_count()
+    if processes.local_rank >= count:
+        raise ConfigError(
+            "run.device",
+            f"expected a GPU for every process of this machine, got {count} for process number "
+            f"{processes.local_rank + 1}",
+            f"Start torchrun with --nproc-per-node {count}, or set run.device to cpu",
+        )
+    torch.cuda.set_device(processes.local_rank)
 
 
 @contextmanager

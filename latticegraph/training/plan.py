@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latticegraph.config import PhaseSettings, TrainingSettings
+from latticegraph.distributed import Processes
 from latticegraph.errors import ConfigError
 
 
@@ -144,3 +145,12 @@ def mixed_seed(seed: int, number: int) -> int:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = ((mixed ^ (mixed >> shift)) * factor) & mask
     return (mixed ^ (mixed >> 31)) >> 1
+
+
+def seed_process(seed: int, update: int, processes: Processes) -> None:
+    """Let every process draw its own numbers in an update, and the same again after a resume.
+
+    A single process goes on with its one stream.
+    """
+    if processes.size > 1:
+        torch.manual_seed(mixed_seed(mixed_seed(seed, update), processes.rank))

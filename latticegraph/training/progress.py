@@ -24,6 +24,8 @@ class Progress:
         metrics_bytes: length of metrics.jsonl.
         window_seconds: time of the updates that are not logged yet.
         cache_hit_rate: share of texts whose embedding was on disk when the run started.
+        loss_scale: factor on the loss, 1 but for float16.
+        scale_calm: updates since that factor changed.
     """
 
     update: int = 0
@@ -36,6 +38,8 @@ class Progress:
     metrics_bytes: int = 0
     window_seconds: float = 0.0
     cache_hit_rate: float | None = None
+    loss_scale: float = 1.0
+    scale_calm: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict that JSON can hold."""

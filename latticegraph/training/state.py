@@ -16,6 +16,7 @@ from latticegraph.training.checkpoint import (
 )
 from latticegraph.training.compare import check_same_config
 from latticegraph.training.inputs import check_same_data
+from latticegraph.training.loss_scale import loss_scale
 from latticegraph.training.machine import random_state, restore_random_state
 from latticegraph.training.optimizer import StudentOptimizer
 from latticegraph.training.pairs import EmbeddingPairs
@@ -46,6 +47,7 @@ class RunState:
         self.optimizer = StudentOptimizer(student, config.training)
         self.window = Window(config.model.dynamics.steps)
         self.progress = Progress(cache_hit_rate=cache_hit_rate)
+        self.scale = loss_scale(config.training.precision)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint.
@@ -53,6 +55,8 @@ class RunState:
         Raises:
             CheckpointError: when the disk refuses.
         """
+        self.progress.loss_scale = self.scale.value
+        self.progress.scale_calm = self.scale.calm
         snapshot = Checkpoint(
             self.config,
             self.progress,
@@ -78,6 +82,7 @@ class RunState:
         load_weights(path, self.student, stored.student)
         check_same_data(path, self.student, train)
         self.progress = stored.progress
+        self.scale.value, self.scale.calm = self.progress.loss_scale, self.progress.scale_calm
         self.optimizer.restore(stored.optimizer)
         self.window.restore(stored.window, self.device)
         restore_random_state(stored.random, self.device)

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from latticegraph.config import TrainingSettings
+from latticegraph.distributed import ALONE, Processes, sum_in_place
 from latticegraph.errors import TrainingError
 from latticegraph.losses import CombinedLoss
 from latticegraph.model import Student
+from latticegraph.training.loss_scale import LossScale, loss_scale
 from latticegraph.training.optimizer import StudentOptimizer, components, gradient_norm
 from latticegraph.training.plan import Moment
 from latticegraph.training.run_folder import RunFolder
+from latticegraph.training.whole_batch import run_whole_batch
 from latticegraph.training.window import Window
 
 Batch = tuple[Tensor, Tensor]
@@ -27,6 +30,7 @@ class Updater:
 
     The loss of an update is the mean over its forward passes, so ``accumulate`` passes of size B
     have the gradient of one batch of ``accumulate * B`` in every term that is a mean over samples.
+    Several processes divide the rows of each pass and make the same update as one.
 
     Args:
         student: the model.
@@ -34,6 +38,8 @@ class Updater:
         optimizer: of the student.
         settings: accumulation, clipping and precision.
         folder: named in errors.
+        processes: of the run.
+        scale: of the loss; None: a new one, as the precision asks for.
     """
 
     def __init__(
@@ -43,12 +49,16 @@ class Updater:
         optimizer: StudentOptimizer,
         settings: TrainingSettings,
         folder: RunFolder,
+        processes: Processes = ALONE,
+        scale: LossScale | None = None,
     ) -> None:
         self.student = student
         self.loss = loss
         self.optimizer = optimizer
         self.settings = settings
         self.folder = folder
+        self.processes = processes
+        self.scale = loss_scale(settings.precision) if scale is None else scale
 
     def update(
         self, batches: Iterator[Batch], moment: Moment, number: int, window: Window, measure: bool
@@ -56,7 +66,8 @@ class Updater:
         """Train on the batches of one update; the numbers are checked before any weight moves.
 
         Args:
-            batches: source and target embeddings of each forward pass, [B, D] both.
+            batches: source and target embeddings of each forward pass, [B, D] both; the same in
+                every process.
             moment: phase and rate.
             number: of this update, from 1, for errors.
             window: receives loss terms and statistics.
@@ -71,18 +82,31 @@ class Updater:
         self.student.train()
         self.optimizer.clear()
         sums: dict[str, Tensor] = {}
+        # Every process has the loss of the whole batch; their gradients are summed below.
+        parts = self.settings.accumulate * self.processes.size
         for source_BD, target_BD in batches:
             with autocast(source_BD.device, self.settings.precision):
-                output = self.student(source_BD)
+                output = run_whole_batch(self.student, source_BD, self.processes)
                 total, terms = self.loss(output, target_BD)
-            (total / self.settings.accumulate).backward()
+            (total * (self.scale.value / parts)).backward()
             window.add(terms, output, target_BD)
             sums = {name: sums[name] + v if name in sums else v for name, v in terms.items()}
+        gradients = (p.grad for p in self.optimizer.trained if p.grad is not None)
+        sum_in_place(gradients, self.processes)
+        if self.scale.is_used:
+            for parameter in self.optimizer.trained:
+                if parameter.grad is not None:
+                    parameter.grad.div_(self.scale.value)
         norm = gradient_norm(self.optimizer.trained)
         assert norm is not None, "a trained part without any gradient"
         # The one wait for the device per update: no weight may move on numbers that are not finite.
         if not is_finite(norm + sums["total"]):
+            if is_finite(sums["total"]) and self.scale.is_used and self.scale.overflowed():
+                # Left out: nothing moves, and the log counts a gradient of 0.
+                window.add_norm(torch.zeros_like(norm))
+                return {}
             raise self._not_finite(moment, number, sums)
+        self.scale.went_well()
         norms = self._norms() if measure else {}
         trained = self.optimizer.trained
         torch.nn.utils.clip_grads_with_norm_(trained, self.settings.clip_norm, norm)
@@ -119,7 +143,8 @@ class Updater:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Matrix products in ``precision`` where that is not float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    kind = torch.float16 if precision == "float16" else torch.bfloat16
+    return torch.autocast(device.type, kind, enabled=precision != "float32")
 
 
 def is_finite(value: Tensor) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from latticegraph.config import Config
 from latticegraph.decoding import TextDecoder
+from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import DataError, TrainingError
 from latticegraph.evaluation import embedding_metrics
 from latticegraph.losses import CombinedLoss
@@ -20,10 +21,8 @@ from latticegraph.model import Student
 from latticegraph.training.pairs import EmbeddingPairs
 from latticegraph.training.plan import mixed_seed
 from latticegraph.training.updater import autocast
+from latticegraph.training.whole_batch import run_whole_batch
 from latticegraph.training.window import Window, std_ratio
-
-MOST_ROWS = 2048
-"""Validation pairs used at most; the same ones every time."""
 
 
 class Validator:
@@ -31,9 +30,10 @@ class Validator:
 
     Args:
         config: batch size, precision and number of decoded examples.
-        pairs: validation pairs; up to 2,048 of them, drawn by ``run.seed``, are used.
+        pairs: validation pairs; ``evaluation.validation_samples``, drawn by ``run.seed``, are used.
         train_mean_D: mean of the training targets.
         texts: target text of every validation pair, for the decoded examples.
+        processes: of the run; they divide the rows of each batch and all get the same values.
 
     Raises:
         DataError: when there is not one text per pair.
@@ -45,6 +45,7 @@ class Validator:
         pairs: EmbeddingPairs,
         train_mean_D: Tensor,
         texts: Sequence[str] | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         if texts is not None and len(texts) != len(pairs):
             raise DataError(
@@ -53,11 +54,13 @@ class Validator:
                 "Pass the target text of every pair, in the same order",
             )
         generator = torch.Generator().manual_seed(mixed_seed(config.run.seed, -1))
-        self.index_N = torch.randperm(len(pairs), generator=generator)[:MOST_ROWS]
+        order_N = torch.randperm(len(pairs), generator=generator)
+        self.index_N = order_N[: config.evaluation.validation_samples]
         self.config = config
         self.pairs = pairs
         self.train_mean_D = train_mean_D
         self.texts = texts
+        self.processes = processes
         self._decoder = TextDecoder(texts, pairs.target_ND) if texts is not None else None
 
     @torch.no_grad()
@@ -79,7 +82,7 @@ class Validator:
         for index_B in self.index_N.split(self.config.evaluation.batch_size):
             source_BD, target_BD = self.pairs.rows(index_B, device)
             with autocast(device, self.config.training.precision):
-                output = student(source_BD)
+                output = run_whole_batch(student, source_BD, self.processes)
                 _, terms = loss(output, target_BD)
             window.add(terms, output, target_BD)
             predictions.append(output.embedding_BD.float().cpu())

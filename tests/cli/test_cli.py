@@ -12,7 +12,7 @@ import pytest
 
 import latticegraph
 from latticegraph.cli import main
-from latticegraph.config import Config, load_config
+from latticegraph.config import load_config
 from latticegraph.pipeline import train_run
 
 
@@ -75,7 +75,7 @@ def test_error_message_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> 
 def test_full_disk_in_mid_run_is_an_error_that_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(config: Config, resume: str) -> None:
+    def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/small/metrics.jsonl")
 
     monkeypatch.setattr(train_run, "train", full)
@@ -88,7 +88,7 @@ def test_full_disk_in_mid_run_is_an_error_that_says_so(
 def test_keyboard_interrupt_before_training_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(config: Config, resume: str) -> None:
+    def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_run, "train", interrupted)

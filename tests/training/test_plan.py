@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latticegraph.config import PhaseSettings, TrainingSettings
+from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import ConfigError
 from latticegraph.training import TrainingPlan, learning_rate
-from latticegraph.training.plan import mixed_seed
+from latticegraph.training.plan import mixed_seed, seed_process
 
 
 def _phase(**changes):
@@ -112,3 +113,18 @@ def test_too_few_samples_for_one_update_are_refused():
     ):
         _plan(samples=7)
     assert _plan(samples=8).updates_per_epoch == 1
+
+
+def test_seed_process_gives_every_process_its_own_numbers_again_and_again():
+    def draw(update, rank):
+        seed_process(3, update, Processes(rank, 2))
+        return float(torch.rand(()))
+
+    assert draw(5, 0) == draw(5, 0)
+    assert len({draw(update, rank) for update in range(4) for rank in range(2)}) == 8
+
+
+def test_seed_process_leaves_the_stream_of_a_single_process():
+    before = torch.get_rng_state()
+    seed_process(3, 5, ALONE)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from latticegraph.errors import TrainingError
+from latticegraph.training.loss_scale import LossScale
 from latticegraph.training.plan import Moment
 from latticegraph.training.window import Window
 
@@ -77,3 +78,49 @@ def test_non_finite_loss_under_bfloat16_suggests_float32(configure, make, pairs)
     bad = torch.full_like(rows, torch.nan)
     with pytest.raises(TrainingError, match=r"or set training\.precision to float32"):
         _update(trainer, [(rows, bad)])
+
+
+
+def test_float16_overflow_is_left_out_and_halves_the_scale(configure, make, pairs):
+    trainer = _trainer(configure, make, precision="float16")
+    rows = pairs(8, 5).source_ND
+    hook = trainer.student.extractor.gain.register_hook(lambda grad: grad * torch.inf)
+    before = {n: p.detach().clone() for n, p in trainer.student.named_parameters()}
+    scale = trainer.state.scale
+    first = scale.value
+    assert first > 1
+    assert _update(trainer, [(rows, rows)]) == {}
+    assert (scale.value, scale.calm) == (first / 2, 0)
+    for name, parameter in trainer.student.named_parameters():
+        assert torch.equal(parameter, before[name])
+    hook.remove()
+    norms = _update(trainer, [(rows, rows)])
+    assert scale.calm == 1
+    assert float(norms["extractor"]) > 0
+    assert not torch.equal(trainer.student.extractor.gain, before["extractor.gain"])
+
+
+def test_float16_gradients_are_those_of_float32_whatever_the_scale(configure, make, pairs):
+    rows = pairs(8, 5).source_ND
+    found = {}
+    for precision, value in (("float32", 1.0), ("float16", 2.0**10), ("float16", 2.0**14)):
+        trainer = _trainer(configure, make, precision=precision, clip_norm=1e9)
+        trainer.state.scale.value = value
+        _update(trainer, [(rows, rows)])
+        found[precision, value] = torch.cat([g.flatten() for g in _gradients(trainer).values()])
+    exact = found["float32", 1.0]
+    for short in (found["float16", 2.0**10], found["float16", 2.0**14]):
+        assert float((short - exact).norm() / exact.norm()) < 0.03
+
+
+def test_loss_scale_doubles_after_calm_updates_and_gives_up_at_one():
+    scale = LossScale(4.0, interval=2)
+    scale.went_well()
+    assert scale.value == 4.0
+    scale.went_well()
+    assert (scale.value, scale.calm) == (8.0, 0)
+    assert [scale.overflowed() for _ in range(3)] == [True, True, False]
+    unused = LossScale()
+    for _ in range(5):
+        unused.went_well()
+    assert not unused.is_used

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-import latticegraph.training.validation as module
 from latticegraph.errors import DataError, TrainingError
 from latticegraph.training import EmbeddingPairs
 
@@ -28,10 +27,12 @@ def test_explained_variance_is_that_of_all_rows_at_once(configure, make):
     assert not trainer.student.training
 
 
-def test_large_validation_sets_are_sampled_once_and_for_all(configure, make, pairs, monkeypatch):
-    monkeypatch.setattr(module, "MOST_ROWS", 12)
-    one, two = (make(configure(), validation=pairs(40, 4)).validator for _ in range(2))
-    other = make(configure(run={"seed": 1}), validation=pairs(40, 4)).validator
+def test_large_validation_sets_are_sampled_once_and_for_all(configure, make, pairs):
+    def validator(seed=0):
+        config = configure(run={"seed": seed}, evaluation={"validation_samples": 12})
+        return make(config, validation=pairs(40, 4)).validator
+
+    one, two, other = validator(), validator(), validator(seed=1)
     assert len(set(one.index_N.tolist())) == 12
     assert one.index_N.tolist() == two.index_N.tolist() != other.index_N.tolist()
 

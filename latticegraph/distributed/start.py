@@ -1,0 +1,66 @@
+"""How a process joins the others that torchrun started, and how all of them end together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from latticegraph.distributed.processes import ALONE, Processes
+from latticegraph.errors import ConfigError
+
+# Others wait while the writer embeds text or makes the report. A process that dies is noticed at
+# once, by its closed connection, whatever the limit.
+PATIENCE = timedelta(days=1)
+_FAILED = "latticegraph/failed"
+
+
+class AnotherFailed(RuntimeError):  # noqa: N818
+    """This process stops because of a failure that another one tells the user about."""
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """The processes of the run, as the environment variables of torchrun tell; else alone.
+
+    Tensors on the CPU travel over gloo, those on a GPU over nccl. At the end every process waits
+    for the others. After an error none does: the first to fail raises it, the others, whose
+    connections break, raise :class:`AnotherFailed`.
+
+    Raises:
+        ConfigError: a variable is missing or is no number.
+        AnotherFailed: another process failed first.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        yield ALONE
+        return
+    processes = Processes(_number("RANK"), _number("WORLD_SIZE"), _number("LOCAL_RANK"))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+    dist.init_process_group(
+        backend, store=store, rank=processes.rank, world_size=processes.size, timeout=PATIENCE
+    )
+    try:
+        yield processes
+        processes.barrier()
+    except BaseException as error:
+        if store.add(_FAILED, 1) > 1:
+            raise AnotherFailed from error
+        raise
+    dist.destroy_process_group()
+
+
+def _number(name: str) -> int:
+    value = os.environ.get(name)
+    if value is None or not value.isdecimal():
+        raise ConfigError(
+            name,
+            f"expected a number in this environment variable, as WORLD_SIZE is set, got {value!r}",
+            "Start several processes with torchrun, or unset WORLD_SIZE for a single one",
+        )
+    return int(value)

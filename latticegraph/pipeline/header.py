@@ -1,0 +1,127 @@
+"""What a run is about to do, said before it starts: size, way of summing, memory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latticegraph.aggregation.cost import expected_ms
+from latticegraph.config import Config
+from latticegraph.errors import ConfigError
+from latticegraph.lattice import LatticeGraph
+from latticegraph.model import Student
+from latticegraph.model.memory import GIB, MemoryPlan
+from latticegraph.model.student import START_BATCH
+
+# Python, torch and a teacher of the size of MiniLM, resident after training began; measured.
+PROGRAM_GB = 0.8
+# Values, gradients and two moments of every parameter, and one copy while a checkpoint is written.
+COPIES_OF_PARAMETERS = 5
+
+
+def expected_memory(config: Config, student: Student, graph: LatticeGraph) -> dict[str, Any]:
+    """How training fits into memory.
+
+    Args:
+        config: batch size and budget.
+        student: as built; its parameters decide.
+        graph: its lattice.
+
+    Returns:
+        ``rollout_gb`` and ``plan`` of one forward and backward pass, and ``peak_gb`` of the whole
+        process, all in 2^30 bytes.
+
+    Raises:
+        ConfigError: when one sample does not fit into ``model.max_memory_gb``.
+    """
+    settings, steps = config.model, config.model.dynamics.steps
+    batch = config.training.batch_size
+    with torch.enable_grad():
+        plan = student.lattice.plan(batch, steps, 4)
+    with torch.no_grad():
+        start = min(START_BATCH, settings.mapper.start_samples)
+        others = [student.lattice.plan(b, steps, 4) for b in (start, config.evaluation.batch_size)]
+    parameters = sum(parameter.numel() for parameter in student.parameters())
+    features = 0
+    if settings.mapper.readout == "states":
+        features = graph.read_cells.numel() * settings.state_channels
+    # Features of the samples, and the matrices of the regression in float64.
+    readout = features * (3 * settings.mapper.start_samples * 4 + 4 * features * 8) / GIB
+    fixed = PROGRAM_GB + COPIES_OF_PARAMETERS * parameters * 4 / GIB
+    largest = max([plan.gb, readout, *(other.gb for other in others)])
+    return {"rollout_gb": plan.gb, "plan": plan, "peak_gb": fixed + largest}
+
+
+def check_memory(expected: dict[str, Any], device: torch.device) -> None:
+    """Refuse a run that the machine has no room for.
+
+    Raises:
+        ConfigError: naming what is needed and what there is.
+    """
+    available = available_gb(device)
+    if available is None or expected["peak_gb"] <= available:
+        return
+    raise ConfigError(
+        "model.max_memory_gb",
+        f"expected a run that fits into the {available:.1f} GB free on {device}, got one that "
+        f"needs about {expected['peak_gb']:.1f} GB",
+        "Lower model.max_memory_gb (work is then split, with the same result), "
+        "training.batch_size or lattice.dimensions",
+    )
+
+
+def available_gb(device: torch.device) -> float | None:
+    """Memory that is free now, in 2^30 bytes; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / GIB
+    if sys.platform != "linux":
+        return None
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024 / GIB
+    return None
+
+
+def header_lines(
+    config: Config, student: Student, graph: LatticeGraph, device: torch.device
+) -> list[str]:
+    """Lines to show before a run starts.
+
+    Args:
+        config: the whole configuration.
+        student: as built.
+        graph: its lattice.
+        device: where it computes.
+
+    Raises:
+        ConfigError: when the run does not fit into memory.
+    """
+    expected = expected_memory(config, student, graph)
+    check_memory(expected, device)
+    lattice, plan = student.lattice, expected["plan"]
+    assert isinstance(plan, MemoryPlan)
+    sides = " x ".join(str(side) for side in config.lattice.dimensions)
+    parameters = sum(parameter.numel() for parameter in student.parameters())
+    available = available_gb(device)
+    free = "" if available is None else f" of {available:.1f} GB free"
+    return [
+        f"cube: {sides}, {graph.num_cells:,} cells, {graph.num_edges:,} edges, "
+        f"{config.model.dynamics.steps} steps, {parameters:,} parameters, on {device}, "
+        f"{torch.get_num_threads()} thread(s)",
+        f"sums over neighbours: {lattice.backend}{_reason(config, student, device)}",
+        f"memory: rollout {plan}; whole run about {expected['peak_gb']:.1f} GB{free}",
+    ]
+
+
+def _reason(config: Config, student: Student, device: torch.device) -> str:
+    if config.model.aggregation != "auto":
+        return " (model.aggregation)"
+    batch, channels = config.training.batch_size, config.model.state_channels
+    times = [
+        f"{way} {expected_ms(way, student.lattice.stencils, channels, batch, device.type):.3g}"
+        for way in ("spmm", "fft")
+    ]
+    return f" (auto; expected ms per step: {', '.join(times)})"

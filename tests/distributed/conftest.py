@@ -1,0 +1,132 @@
+"""Real processes that talk over gloo on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+WORK = Path(__file__).with_name("work.py")
+LIMIT = 240  # seconds until processes count as hanging
+
+ADAPTIVE = {
+    "model.dynamics.steps": 9,
+    "model.dynamics.min_steps": 1,
+    "model.dynamics.tolerance": 0.9,
+    "model.dynamics.patience": 1,
+}
+DROPOUT = {"model.transformer.kind": "autoencoder", "model.transformer.dropout": 0.3}
+# Nine planes, so that three processes hold more than the two that an edge spans.
+SLABS: dict[str, Any] = {
+    "run.parallel": "slabs",
+    "lattice.dimensions": [9, 4, 5],
+    "lattice.adaptive_radius_min": 2.0,
+    "model.dynamics.steps": 5,
+    "model.dynamics.min_steps": 5,
+    "model.aggregation": "auto",
+    "training.clip_norm": 1e9,
+}
+SLABS_ADAPTIVE = SLABS | ADAPTIVE | {"model.dynamics.tolerance": 0.7}
+# Starting a process takes far longer than any of these, so that one start does all of them.
+JOBS: dict[str, dict[str, Any]] = {
+    "collectives": {"task": "collectives"},
+    "all terms": {"task": "updates"},
+    "adaptive": {"task": "updates", "changes": ADAPTIVE},
+    "wire": {"task": "updates", "changes": {"model.dynamics.mode": "wire"}},
+    "recomputed": {"task": "updates", "changes": {"training.activation_checkpointing": True}},
+    # Clipping would hide a gradient that is too large by a factor.
+    "unclipped": {"task": "updates", "changes": {"training.clip_norm": 1e9}},
+    "swapped": {"task": "swapped"},
+    "slabs": {"task": "updates", "changes": SLABS | {"model.mapper.readout": "surface"}},
+    "slabs states": {"task": "updates", "changes": SLABS},
+    "slabs adaptive": {"task": "updates", "changes": SLABS_ADAPTIVE},
+    "slabs recomputed": {
+        "task": "updates",
+        "changes": SLABS | {"training.activation_checkpointing": True},
+    },
+    "slabs fit": {"task": "fit", "run": "slabs", "changes": SLABS | DROPOUT},
+    "slabs stopped": {
+        "task": "fit",
+        "run": "slabs again",
+        "changes": SLABS | DROPOUT,
+        "stop": [-1, 9],
+    },
+    "slabs resumed": {
+        "task": "fit",
+        "run": "slabs again",
+        "changes": SLABS | DROPOUT,
+        "resume": True,
+    },
+    "straight": {"task": "fit", "run": "straight"},
+    "stopped": {"task": "fit", "run": "stopped", "stop": [-1, 9]},
+    "resumed": {"task": "fit", "run": "stopped", "resume": True},
+    "dropout": {"task": "fit", "run": "dropout", "changes": DROPOUT},
+    "dropout stopped": {"task": "fit", "run": "again", "changes": DROPOUT, "stop": [-1, 9]},
+    "dropout resumed": {"task": "fit", "run": "again", "changes": DROPOUT, "resume": True},
+}
+
+Results = list[dict[str, dict[str, torch.Tensor]]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run(size: int, folder: Path, jobs: dict[str, dict[str, Any]]) -> list[tuple[int, str]]:
+    """Exit status and standard error of ``size`` processes, started as torchrun would.
+
+    A ``stop`` by process -1 means the last one. No process is left behind.
+    """
+    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(WORK), str(folder), json.dumps(jobs)],
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        for rank in range(size)
+    ]
+    try:
+        errors = [process.communicate(timeout=LIMIT)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, text) for process, text in zip(processes, errors, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def run_jobs() -> Callable[..., list[tuple[int, str]]]:
+    return run
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], tuple[Path, Results]]:
+    """A function from a number of processes to their folder and what each of them found."""
+
+    @cache
+    def done(size: int) -> tuple[Path, Results]:
+        folder = tmp_path_factory.mktemp(f"processes-{size}")
+        ends = run(size, folder, JOBS)
+        assert all(status == 0 for status, _ in ends), "\n".join(text for _, text in ends)
+        found: Results = []
+        for rank in range(size):
+            found.append({job: {} for job in JOBS})
+            for name, tensor in load_file(folder / f"{rank}.safetensors").items():
+                job, _, rest = name.partition("/")
+                found[rank][job][rest] = tensor
+        return folder, found
+
+    return done

@@ -1,0 +1,160 @@
+"""Several processes that hold slabs of one cube make the updates of one that holds all of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+import torch
+
+from latticegraph.config import Config, LatticeSettings
+from latticegraph.distributed import ALONE, Processes
+from latticegraph.distributed.neighbours import swap
+from latticegraph.errors import ConfigError
+from latticegraph.lattice import LatticeGraph
+from latticegraph.lattice.slab import make_slab
+from latticegraph.model import Student
+from latticegraph.training import MACHINE_FIELDS, read_checkpoint
+from latticegraph.training.inputs import check_processes
+
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+KINDS = ["slabs", "slabs states", "slabs adaptive", "slabs recomputed"]
+NINE = LatticeSettings(dimensions=(9, 4, 5), adaptive_radius_min=2.0)
+
+
+def assert_same(found, wanted, **close):
+    assert found.keys() - {"held"} == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, **close, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("job", KINDS)
+def test_updates_of_slabs_are_those_of_one_process(results, job, size):
+    """Gradients, moments, weights, terms of the loss, and what the trained student then does."""
+    (one,) = results(1)[1]
+    terms = {name for name in one[job] if name.startswith("window.")}
+    assert {f"window.{n}" for n in ("spatial", "emergence", "dynamics", "gate_z")} <= terms
+    assert any(name.startswith("grad.mapper") for name in one[job])
+    for own in results(size)[1]:
+        assert_same(own[job], one[job], **EXACT)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_every_process_holds_its_planes_only(results, size):
+    shares = {2: [80, 100], 3: [60, 60, 60]}[size]
+    for rank, own in enumerate(results(size)[1]):
+        assert own["slabs"]["held"].tolist() == [shares[rank], *shares]
+        assert own["slabs"]["states"].shape[1] == 180
+
+
+def test_samples_on_slabs_stop_as_they_do_in_one_process(results):
+    (one,) = results(1)[1]
+    assert len(one["slabs adaptive"]["steps_B"].unique()) > 1
+
+
+def _records(folder, run):
+    lines = (folder / run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [{k: v for k, v in row.items() if k not in MACHINE_FIELDS} for row in rows]
+
+
+def test_training_on_slabs_agrees_with_one_process_dropout_too(results):
+    one_folder, (one,) = results(1)
+    two_folder, two = results(2)
+    for own in two:
+        assert_same(own["slabs fit"], one["slabs fit"], rtol=1e-3, atol=1e-4)
+    first, second = ([r for r in _records(f, "slabs")] for f in (one_folder, two_folder))
+    assert len(first) == len(second) > 4
+    values = [
+        [r["explained_variance"] for r in rows if r["kind"] == "validation"]
+        for rows in (first, second)
+    ]
+    assert values[1] == pytest.approx(values[0], abs=1e-3)
+
+
+def test_signal_stops_all_slabs_and_the_resume_is_exact(results):
+    folder, two = results(2)
+    for own in two:
+        assert own["slabs stopped"]["result"].tolist()[:2] == [5, signal.SIGTERM]
+        straight, resumed = own["slabs fit"], own["slabs resumed"]
+        assert straight["result"].tolist()[:2] == [8, 0]
+        assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    assert _records(folder, "slabs") == _records(folder, "slabs again")
+    runs = ("slabs", "slabs again")
+    last = [read_checkpoint(folder / run / "checkpoints" / "last.safetensors") for run in runs]
+    assert all(torch.equal(last[0].random[n], last[1].random[n]) for n in last[0].random)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_swap_gives_each_neighbour_what_is_meant_for_it(results, size):
+    for rank, own in enumerate(results(size)[1]):
+        before, after = own["swapped"]["from_before"], own["swapped"]["from_after"]
+        wanted = torch.full((2, 3), 10.0 * (rank - 1) + 2) if rank else torch.empty(0, 3)
+        assert torch.equal(before, wanted)
+        wanted = torch.full((2, 3), 10.0 * (rank + 1) + 1)
+        assert torch.equal(after, wanted if rank < size - 1 else torch.empty(0, 3))
+
+
+def test_swap_alone_receives_nothing():
+    before, after = swap(torch.ones(2, 3), torch.ones(2, 3), ALONE)
+    assert before.shape == after.shape == (0, 3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_slabs_cover_the_lattice_once_and_meet(size):
+    slabs = [make_slab(NINE, Processes(rank, size)) for rank in range(size)]
+    planes = [plane for slab in slabs for plane in range(slab.first, slab.end)]
+    assert planes == list(range(9))
+    cells = torch.arange(180)
+    assert torch.equal(torch.cat([cells[slab.cells] for slab in slabs]), cells)
+    assert [slab.num_cells for slab in slabs] == slabs[0].sizes()
+    assert [slab.before for slab in slabs] == [0] + [2] * (size - 1)
+    assert [slab.after for slab in slabs] == [2] * (size - 1) + [0]
+    some = torch.tensor([179, 0, 60, 61, 119])
+    found = torch.zeros(5, dtype=torch.int64)
+    for slab in slabs:
+        position, number = slab.own(some)
+        found[position] = number + slab.cells.start
+        assert (number < slab.num_cells).all()
+    assert torch.equal(found, some)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needed"),
+    [("boundary", "periodic", "open"), ("numbering", "morton", "row_major"), ("axis", 1, 0)],
+)
+def test_lattice_that_cannot_be_cut_is_refused(key, value, needed):
+    settings = NINE.model_copy(update={key: value})
+    wanted = (
+        rf"^lattice\.{key}: expected {needed} for run\.parallel 'slabs', got {value}\. "
+        rf"Set lattice\.{key} to {needed}, or run\.parallel to data"
+    )
+    with pytest.raises(ConfigError, match=wanted):
+        LatticeGraph.build(settings, Processes(0, 2))
+    assert LatticeGraph.build(settings).slab is None
+
+
+def test_slabs_thinner_than_an_edge_are_refused_and_the_number_named_works():
+    wanted = (
+        r"^run\.parallel: expected slabs of at least 2 planes \(the reach of an edge\), got 1: "
+        r"9 planes among 5 processes\. Start at most 4 processes, or enlarge lattice\.dimensions"
+    )
+    with pytest.raises(ConfigError, match=wanted):
+        LatticeGraph.build(NINE, Processes(3, 5))
+    LatticeGraph.build(NINE, Processes(3, 4))
+
+
+@pytest.mark.parametrize("way", ["spmm", "scatter"])
+def test_slabs_are_summed_by_convolution_only(way):
+    config = Config.model_validate({"model": {"aggregation": way}})
+    graph = LatticeGraph.build(NINE, Processes(1, 2))
+    wanted = rf"^model\.aggregation: expected auto or fft .* 'slabs', got {way}\. Set it to auto"
+    with pytest.raises(ConfigError, match=wanted):
+        Student(config.model, graph, 16)
+
+
+def test_slabs_need_no_batch_that_can_be_divided():
+    config = Config.model_validate({"run": {"parallel": "slabs"}, "training": {"batch_size": 5}})
+    check_processes(config, Processes(0, 3))
