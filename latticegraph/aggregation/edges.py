@@ -56,6 +56,14 @@ class EdgeNeighbourhood(Neighbourhood):
         self.edge_index_2E = edge_index_2E
         self.edge_offset_E = edge_offset_E
 
+    @property
+    def neighbours(self) -> int:
+        """Most edges into one cell; of a lattice, as many as there are offsets."""
+        if self.edge_offset_E is not None:
+            return super().neighbours
+        degree_N = torch.bincount(self.edge_index_2E[1], minlength=1)
+        return int(degree_N.max())
+
     def largest_sum(self, size_OH: Tensor) -> Tensor:
         """Largest sum over the edges into one cell, cell by cell."""
         size_EH = self.per_edge(size_OH)

@@ -99,9 +99,9 @@ class Neighbourhood(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no gradient of its own")
 
     @property
-    def has_gradient(self) -> bool:
-        """Whether :meth:`run` and :meth:`back` exist."""
-        return type(self).run is not Neighbourhood.run
+    def neighbours(self) -> int:
+        """Neighbours of a cell that has them all."""
+        return self.edge_attr_O4.shape[0]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move index and attribute tensors to ``device`` (in place); attributes to ``dtype``."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 DISTANCE_FREQUENCIES = 3
+MANY = 16
 BUMP_WIDTH = 0.35  # cells; a neighbour one cell away gets a fiftieth
 
 
@@ -23,7 +24,9 @@ class EdgeWeights(nn.Module):
 
         exp(-|d u - c_k|^2 / (2 s_k^2))        u: unit direction;  c_k, s_k: learned
 
-    Among hundreds of neighbours no smooth function of few features can single out one.
+    Among hundreds of neighbours no smooth function of few features can single out one. And its part
+    of w is divided by the number of neighbours / 16 where there are more than 16: a small change of
+    a parameter would else change the sum of a thousand neighbours a thousandfold.
 
     Args:
         heads: H.
@@ -74,11 +77,11 @@ class EdgeWeights(nn.Module):
         self.centre_K3.copy_(edge_attr_O4[chosen_K, :1] * edge_attr_O4[chosen_K, 1:] + beside)
         self.log_width_K.fill_(math.log(BUMP_WIDTH * cell))
 
-    def _hidden(self, edge_attr_O4: Tensor) -> Tensor:
+    def _hidden(self, edge_attr_O4: Tensor, share: float) -> Tensor:
         k_F = torch.arange(DISTANCE_FREQUENCIES + 1, device=edge_attr_O4.device)
         waves_OF = torch.cos(torch.pi * k_F * edge_attr_O4[:, :1])
         features = torch.cat([waves_OF, edge_attr_O4[:, 1:]], dim=1)
-        hidden = nn.functional.silu(self.lift(features))
+        hidden = nn.functional.silu(self.lift(features)) * share
         if self.centre_K3 is None or self.log_width_K is None:
             return hidden
         place_O3 = edge_attr_O4[:, :1] * edge_attr_O4[:, 1:]
@@ -86,10 +89,22 @@ class EdgeWeights(nn.Module):
         bumps_OK = torch.exp(-0.5 * squared_OK * torch.exp(-2 * self.log_width_K))
         return torch.cat([hidden, bumps_OK], dim=1)
 
-    def forward(self, edge_attr_O4: Tensor) -> Tensor:
-        """Weight of each offset (or edge) and head."""
-        weight_OH: Tensor = self.out(self._hidden(edge_attr_O4))
-        return weight_OH
+    def _features(self, edge_attr_O4: Tensor, neighbours: int) -> tuple[Tensor, float]:
+        """Hidden features, and what the bias is multiplied by."""
+        share = min(1.0, MANY / max(neighbours, 1))
+        hidden = self._hidden(edge_attr_O4, share)
+        return hidden, share
+
+    def forward(self, edge_attr_O4: Tensor, neighbours: int | None = None) -> Tensor:
+        """Weight of each offset (or edge) and head.
+
+        Args:
+            edge_attr_O4: their attributes.
+            neighbours: of a cell that has them all; None: as many as there are rows.
+        """
+        count = len(edge_attr_O4) if neighbours is None else neighbours
+        hidden, share = self._features(edge_attr_O4, count)
+        return nn.functional.linear(hidden, self.out.weight, share * self.out.bias)
 
     @torch.no_grad()
     def fit(self, edge_attr_O4: Tensor, wanted_OH: Tensor) -> None:
@@ -99,8 +114,9 @@ class EdgeWeights(nn.Module):
             edge_attr_O4: attributes of every distinct offset.
             wanted_OH: the weight each offset and head should start with.
         """
-        hidden_OF = self._hidden(edge_attr_O4).double()
-        design = torch.cat([hidden_OF, torch.ones(len(hidden_OF), 1, dtype=torch.float64)], dim=1)
+        hidden_OF, share = self._features(edge_attr_O4, len(edge_attr_O4))
+        ones_O1 = torch.full((len(hidden_OF), 1), share, dtype=torch.float64)
+        design = torch.cat([hidden_OF.double(), ones_O1], dim=1)
         target_OH = wanted_OH.double()
         ridge = 1e-4 * torch.eye(design.shape[1], dtype=torch.float64)
         solution = torch.linalg.solve(design.T @ design + ridge, design.T @ target_OH)

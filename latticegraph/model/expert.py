@@ -126,7 +126,7 @@ class Expert(MessagePassing, ABC):
     def prepare(self, neighbourhood: Neighbourhood) -> Sums:
         """Edge weights in the form that sums need; constant during a rollout."""
         with torch.autocast(neighbourhood.edge_attr_O4.device.type, enabled=False):
-            weight_OH = self.edge_weights(neighbourhood.edge_attr_O4)
+            weight_OH = self.edge_weights(neighbourhood.edge_attr_O4, neighbourhood.neighbours)
             return neighbourhood.prepare(neighbourhood.scaled(weight_OH))
 
     def state_maps(self, neighbourhood: Neighbourhood, prepared: Sums) -> list[LinearMap]:

@@ -27,6 +27,9 @@ from latticegraph.model.neighbourhoods import make_neighbourhoods, make_stencils
 from latticegraph.model.rollout import Rollout, roll_out
 from latticegraph.model.transport import start_transport
 
+Steps = tuple[Tensor, Tensor, Tensor, Tensor]
+"""States, usage, z and relative change after some steps."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -103,9 +106,9 @@ class Lattice3D(nn.Module):
         self.stencils = [stencil for stencil in make_stencils(graph) if not stencil.is_self]
         self.neighbourhoods = make_neighbourhoods(graph, settings.experts.heads, self.backend)
         # Passes without gradients are short already, and their last batch has another shape.
-        self._compiled: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] | None = None
+        self._compiled: Callable[..., Steps] | None = None
         if settings.compile:
-            self._compiled = torch.compile(self.advance, fullgraph=True, dynamic=False)
+            self._compiled = torch.compile(self._take_steps, fullgraph=True, dynamic=False)
         self._by_hand = not settings.experts.norm and self.backend != "scatter"
         self.layout = Layout(graph, samples_inner=self.backend != "fft")
         if settings.init.init_method == "transport":
@@ -155,13 +158,29 @@ class Lattice3D(nn.Module):
         ]
         return proposals, logits_XM
 
-    def take_step(
-        self, x_CM: Tensor, prepared: Prepared, active_B: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """:meth:`advance`, compiled where ``compile`` asks for it and gradients are wanted."""
+    def take_steps(self, x_CM: Tensor, prepared: Prepared, count: int) -> Steps:
+        """Steps of all samples, compiled where ``compile`` asks for it and gradients are wanted.
+
+        Args:
+            x_CM: states.
+            prepared: result of :meth:`prepare`.
+            count: number of steps.
+
+        Returns:
+            New states; usage (X, N) and z, summed over steps; relative change (count, B).
+        """
         if self._compiled is not None and torch.is_grad_enabled():
-            return self._compiled(x_CM, prepared, active_B)
-        return self.advance(x_CM, prepared, active_B)
+            return self._compiled(x_CM, prepared, count)
+        return self._take_steps(x_CM, prepared, count)
+
+    def _take_steps(self, x_CM: Tensor, prepared: Prepared, count: int) -> Steps:
+        usage, z, changes = [], [], []
+        for _ in range(count):
+            x_CM, usage_XN, z_part, change_B = self.advance(x_CM, prepared, None)
+            usage.append(usage_XN)
+            z.append(z_part)
+            changes.append(change_B)
+        return x_CM, torch.stack(usage).sum(0), torch.stack(z).sum(), torch.stack(changes)
 
     def advance(
         self, x_CM: Tensor, prepared: Prepared, active_B: Tensor | None

@@ -34,9 +34,18 @@ SLABS: dict[str, Any] = {
     "model.dynamics.steps": 5,
     "model.dynamics.min_steps": 5,
     "model.aggregation": "auto",
-    "training.clip_norm": 1e9,
 }
-SLABS_ADAPTIVE = SLABS | ADAPTIVE | {"model.dynamics.tolerance": 0.7}
+# Steps so small that rounding stays small.
+SLABS_FIT = {
+    **SLABS,
+    **DROPOUT,
+    "model.mapper.readout": "surface",
+    "training.phases": [
+        {"name": "warm-up", "updates": 3, "learning_rate": 1e-5, "schedule": "constant"},
+        {"name": "main", "updates": 5, "learning_rate": 2e-5},
+    ],
+}
+SLABS_ADAPTIVE = SLABS | ADAPTIVE | {"model.dynamics.tolerance": 0.98}
 # Starting a process takes far longer than any of these, so that one start does all of them.
 JOBS: dict[str, dict[str, Any]] = {
     "collectives": {"task": "collectives"},
@@ -47,26 +56,19 @@ JOBS: dict[str, dict[str, Any]] = {
     # Clipping would hide a gradient that is too large by a factor.
     "unclipped": {"task": "updates", "changes": {"training.clip_norm": 1e9}},
     "swapped": {"task": "swapped"},
-    "slabs": {"task": "updates", "changes": SLABS | {"model.mapper.readout": "surface"}},
+    "slabs": {
+        "task": "updates",
+        "changes": SLABS | {"model.mapper.readout": "surface", "training.clip_norm": 1e9},
+    },
     "slabs states": {"task": "updates", "changes": SLABS},
     "slabs adaptive": {"task": "updates", "changes": SLABS_ADAPTIVE},
     "slabs recomputed": {
         "task": "updates",
         "changes": SLABS | {"training.activation_checkpointing": True},
     },
-    "slabs fit": {"task": "fit", "run": "slabs", "changes": SLABS | DROPOUT},
-    "slabs stopped": {
-        "task": "fit",
-        "run": "slabs again",
-        "changes": SLABS | DROPOUT,
-        "stop": [-1, 9],
-    },
-    "slabs resumed": {
-        "task": "fit",
-        "run": "slabs again",
-        "changes": SLABS | DROPOUT,
-        "resume": True,
-    },
+    "slabs fit": {"task": "fit", "run": "slabs", "changes": SLABS_FIT},
+    "slabs stopped": {"task": "fit", "run": "slabs again", "changes": SLABS_FIT, "stop": [-1, 9]},
+    "slabs resumed": {"task": "fit", "run": "slabs again", "changes": SLABS_FIT, "resume": True},
     "straight": {"task": "fit", "run": "straight"},
     "stopped": {"task": "fit", "run": "stopped", "stop": [-1, 9]},
     "resumed": {"task": "fit", "run": "stopped", "resume": True},

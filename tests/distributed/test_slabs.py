@@ -34,8 +34,8 @@ def assert_same(found, wanted, **close):
 def test_updates_of_slabs_are_those_of_one_process(results, job, size):
     """Gradients, moments, weights, terms of the loss, and what the trained student then does."""
     (one,) = results(1)[1]
-    terms = {name for name in one[job] if name.startswith("window.")}
-    assert {f"window.{n}" for n in ("spatial", "emergence", "dynamics", "gate_z")} <= terms
+    terms = ("reconstruction", "spatial", "emergence", "dynamics", "gate_z", "gate_balance")
+    assert all(one[job][f"window.losses.{term}"] > 0 for term in terms)
     assert any(name.startswith("grad.mapper") for name in one[job])
     for own in results(size)[1]:
         assert_same(own[job], one[job], **EXACT)
@@ -61,17 +61,17 @@ def _records(folder, run):
 
 
 def test_training_on_slabs_agrees_with_one_process_dropout_too(results):
-    one_folder, (one,) = results(1)
-    two_folder, two = results(2)
-    for own in two:
-        assert_same(own["slabs fit"], one["slabs fit"], rtol=1e-3, atol=1e-4)
-    first, second = ([r for r in _records(f, "slabs")] for f in (one_folder, two_folder))
+    """Unlike shares of a batch, slabs run the same samples, and must drop the same units."""
+    first, second = (_records(results(size)[0], "slabs") for size in (1, 2))
     assert len(first) == len(second) > 4
+    for one, two in zip(first, second, strict=True):
+        if "losses" in one:
+            assert two["losses"] == pytest.approx(one["losses"], rel=1e-3, abs=1e-6)
     values = [
-        [r["explained_variance"] for r in rows if r["kind"] == "validation"]
+        [row["explained_variance"] for row in rows if row["kind"] == "validation"]
         for rows in (first, second)
     ]
-    assert values[1] == pytest.approx(values[0], abs=1e-3)
+    assert values[1] == pytest.approx(values[0], abs=1e-4)
 
 
 def test_signal_stops_all_slabs_and_the_resume_is_exact(results):

@@ -135,6 +135,7 @@ def updates(processes, folder, options):
     config = _config(options)
     graph, student = _build(config, processes)
     student = student.double()
+    student.lattice.checkpoint_steps = config.training.recomputed_steps
     rows = _rows(80, 3).double()
     targets = _rows(80, 4).double() + rows
     student.start_from_data(rows, targets)

@@ -146,13 +146,13 @@ def least_gb(lattice: Lattice3D, steps: int) -> float:
 
 def widths_of_steps(lattice: Lattice3D, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Samples of every step taken from now on, repeated ones in the backward pass too."""
-    widths, take_step = [], lattice.take_step
+    widths, advance = [], lattice.advance
 
     def counted(x_CM: torch.Tensor, *rest: Any) -> Any:
         widths.append(x_CM.shape[1] // lattice.num_cells)
-        return take_step(x_CM, *rest)
+        return advance(x_CM, *rest)
 
-    monkeypatch.setattr(lattice, "take_step", counted)
+    monkeypatch.setattr(lattice, "advance", counted)
     return widths
 
 

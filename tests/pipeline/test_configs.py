@@ -10,7 +10,9 @@ import yaml
 
 from latticegraph.config import Config, load_config
 from latticegraph.config.load import all_keys
-from latticegraph.lattice import describe_lattice
+from latticegraph.lattice import LatticeGraph, describe_lattice
+from latticegraph.model.transport import carrying_offsets
+from latticegraph.pipeline.describe_run import describe
 from latticegraph.pipeline.prepare import build_model
 from latticegraph.training import EmbeddingPairs, EmbeddingTrainer
 
@@ -22,10 +24,17 @@ NAMES = (
     "8cube_distilbert",
     "8x8x12_volume",
     "15cube",
+    "27cube",
+    "37cube",
+    "64cube",
     "tiny",
 )
+# Sides of cubes too large for a test; all else stays. The longest keeps three edge types, 6 steps
+# cross, and no stride divides the depth, as in the large cube.
+SMALLER = {"27cube": [8, 6, 7], "37cube": [8, 7, 6], "64cube": [9, 7, 7]}
 # Big cubes wait for `make test`.
 CASES = [pytest.param(n, marks=pytest.mark.slow if n == "15cube" else ()) for n in NAMES]
+REACH = "lattice.adaptive_radius_min=2.5"
 BATCH = 8
 
 
@@ -46,7 +55,8 @@ def shortened(config: Config) -> Config:
 
 @pytest.mark.parametrize("name", CASES)
 def test_config_trains_every_parameter(name: str, tmp_path: Path) -> None:
-    config = shortened(load_config(FOLDER / f"{name}.yaml"))
+    overrides = [f"lattice.dimensions={SMALLER[name]}", REACH] if name in SMALLER else []
+    config = shortened(load_config(FOLDER / f"{name}.yaml", overrides))
     source_ND = torch.randn(3 * BATCH, config.teacher.dimension)
     target_ND = source_ND
     if config.data.task == "question_answer":
@@ -76,6 +86,22 @@ def test_config_describes_a_lattice_that_a_signal_can_cross(name: str) -> None:
     assert description["crossing_steps"] <= config.model.dynamics.steps
     assert all("expected" not in warning for warning in description["warnings"])
     assert config.run.name == name
+
+
+@pytest.mark.parametrize("name", sorted(SMALLER))
+def test_large_config_plans_a_rollout_by_convolution_within_its_budget(name: str) -> None:
+    config = load_config(FOLDER / f"{name}.yaml")
+    description = describe(config)
+    rollout = description["rollout"]
+    assert rollout["aggregation"] == "fft"
+    assert rollout["memory_gb"] <= config.model.max_memory_gb
+    assert description["edges"]["distant"] > 10**6
+    # The signal starts at two strides, or one, of the expert that then leads.
+    graph = LatticeGraph.build(config.lattice)
+    carrying_O = carrying_offsets(graph, config.model.dynamics.steps)
+    kinds = graph.offset_type_O[carrying_O > 0].unique()
+    assert len(kinds) == 1
+    assert 1 <= int((carrying_O > 0).sum()) <= config.model.experts.bumps
 
 
 def test_8cube_shows_every_key_and_keeps_the_defaults_of_the_task() -> None:
