@@ -80,7 +80,6 @@ def test_non_finite_loss_under_bfloat16_suggests_float32(configure, make, pairs)
         _update(trainer, [(rows, bad)])
 
 
-
 def test_float16_overflow_is_left_out_and_halves_the_scale(configure, make, pairs):
     trainer = _trainer(configure, make, precision="float16")
     rows = pairs(8, 5).source_ND
