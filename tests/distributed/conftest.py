@@ -55,6 +55,14 @@ JOBS: dict[str, dict[str, Any]] = {
     "recomputed": {"task": "updates", "changes": {"training.activation_checkpointing": True}},
     # Clipping would hide a gradient that is too large by a factor.
     "unclipped": {"task": "updates", "changes": {"training.clip_norm": 1e9}},
+    "straight": {"task": "fit", "run": "straight"},
+    "stopped": {"task": "fit", "run": "stopped", "stop": [-1, 9]},
+    "resumed": {"task": "fit", "run": "stopped", "resume": True},
+    "dropout": {"task": "fit", "run": "dropout", "changes": DROPOUT},
+    "dropout stopped": {"task": "fit", "run": "again", "changes": DROPOUT, "stop": [-1, 9]},
+    "dropout resumed": {"task": "fit", "run": "again", "changes": DROPOUT, "resume": True},
+}
+SLAB_JOBS: dict[str, dict[str, Any]] = {
     "swapped": {"task": "swapped"},
     "slabs": {
         "task": "updates",
@@ -69,12 +77,6 @@ JOBS: dict[str, dict[str, Any]] = {
     "slabs fit": {"task": "fit", "run": "slabs", "changes": SLABS_FIT},
     "slabs stopped": {"task": "fit", "run": "slabs again", "changes": SLABS_FIT, "stop": [-1, 9]},
     "slabs resumed": {"task": "fit", "run": "slabs again", "changes": SLABS_FIT, "resume": True},
-    "straight": {"task": "fit", "run": "straight"},
-    "stopped": {"task": "fit", "run": "stopped", "stop": [-1, 9]},
-    "resumed": {"task": "fit", "run": "stopped", "resume": True},
-    "dropout": {"task": "fit", "run": "dropout", "changes": DROPOUT},
-    "dropout stopped": {"task": "fit", "run": "again", "changes": DROPOUT, "stop": [-1, 9]},
-    "dropout resumed": {"task": "fit", "run": "again", "changes": DROPOUT, "resume": True},
 }
 
 Results = list[dict[str, dict[str, torch.Tensor]]]
@@ -114,21 +116,35 @@ def run_jobs() -> Callable[..., list[tuple[int, str]]]:
     return run
 
 
-@pytest.fixture(scope="session")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], tuple[Path, Results]]:
+Done = Callable[[int], tuple[Path, Results]]
+
+
+def runner(temporary: pytest.TempPathFactory, jobs: dict[str, dict[str, Any]]) -> Done:
     """A function from a number of processes to their folder and what each of them found."""
 
     @cache
     def done(size: int) -> tuple[Path, Results]:
-        folder = tmp_path_factory.mktemp(f"processes-{size}")
-        ends = run(size, folder, JOBS)
+        folder = temporary.mktemp(f"processes-{size}")
+        ends = run(size, folder, jobs)
         assert all(status == 0 for status, _ in ends), "\n".join(text for _, text in ends)
         found: Results = []
         for rank in range(size):
-            found.append({job: {} for job in JOBS})
+            found.append({job: {} for job in jobs})
             for name, tensor in load_file(folder / f"{rank}.safetensors").items():
                 job, _, rest = name.partition("/")
                 found[rank][job][rest] = tensor
         return folder, found
 
     return done
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """What processes found that share the samples of a batch."""
+    return runner(tmp_path_factory, JOBS)
+
+
+@pytest.fixture(scope="session")
+def slab_results(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """What processes found that hold slabs of one cube."""
+    return runner(tmp_path_factory, SLAB_JOBS)

@@ -196,10 +196,18 @@ def fit(processes, folder, options):
             raise OSError("the disk of this process")
 
     student.register_forward_pre_hook(hook)
+    dropped = []
+    for module in student.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.register_forward_hook(
+                lambda own, _, out: dropped.append(out == 0) if own.training else None
+            )
     last = trainer.folder.last
     result = trainer.fit(last if options.get("resume") else None)
     numbers = [result.updates, result.signal or 0, result.best_update]
     tensors = student.state_dict() | trainer.state.optimizer.tensors()
+    if config.run.parallel == "slabs":
+        tensors["dropped"] = torch.cat(dropped)
     return tensors | {"result": torch.tensor(numbers)}
 
 
