@@ -60,7 +60,7 @@ class EdgeNeighbourhood(Neighbourhood):
     def neighbours(self) -> int:
         """Most edges into one cell; of a lattice, as many as there are offsets."""
         if self.edge_offset_E is not None:
-            return super().neighbours
+            return self.edge_attr_O4.shape[0]
         degree_N = torch.bincount(self.edge_index_2E[1], minlength=1)
         return int(degree_N.max())
 

@@ -31,7 +31,7 @@ def test_neighbour_sum_equals_segment_reduction(backend: Backend, kind: EdgeType
 
     edges = graph.edges_of(kind)
     source, target = graph.edge_index_2E[:, edges]
-    raw_EH = expert.edge_weights(graph.edge_attr_E4[edges].double())
+    raw_EH = expert.edge_weights(graph.edge_attr_E4[edges].double(), hood.neighbours)
     degree = torch.bincount(target, minlength=graph.num_cells)
     pointer = torch.cat([torch.zeros(1, dtype=torch.int64), degree.cumsum(0)])
     largest_H = torch_scatter.segment_csr(raw_EH.abs(), pointer, reduce="sum").amax(0)

@@ -70,7 +70,7 @@ def test_expert_alone_equals_expert_in_the_lattice(kind: type[Expert]) -> None:
 def test_local_expert_closed_form() -> None:
     expert, data = LocalExpert(4, heads=1).double(), random_data()
     hood = EdgeNeighbourhood(data.edge_index, data.edge_attr, 9, 1)
-    weight = hood.scaled(expert.edge_weights(data.edge_attr))
+    weight = hood.scaled(expert.edge_weights(data.edge_attr, hood.neighbours))
     m = torch.zeros(9, 4, dtype=torch.float64)
     for e, (j, i) in enumerate(data.edge_index.t().tolist()):
         m[i] += weight[e, 0] * data.x[j]
