@@ -67,7 +67,6 @@ class _Products:
         ]
         channels = lattice.settings.state_channels
         self.states = [filled(channels, columns) for _ in range(steps + 1)]
-        self.out = torch.empty_like(self.states[0])
         with torch.no_grad():
             pairs = zip(lattice.neighbourhoods, lattice.prepare().sums, strict=True)
             self.sums = [
@@ -98,7 +97,7 @@ class _Products:
                 torch.mm(out_KM, x_CM.t(), out=grad_KC)
             state_CM = self.states[step]
             for hood, prepared in self.sums:
-                hood.back(state_CM, prepared, state_CM, self.out)
+                hood.back(state_CM, prepared, state_CM)
             state_CM.copy_(self.states[step + 1])
 
 

@@ -5,6 +5,7 @@ from latticegraph.aggregation.fourier import GridNeighbourhood
 from latticegraph.aggregation.neighbourhood import (
     BACKENDS,
     Backend,
+    FastNeighbourhood,
     Neighbourhood,
     SelfNeighbourhood,
     Sums,
@@ -16,6 +17,7 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "EdgeNeighbourhood",
+    "FastNeighbourhood",
     "GridNeighbourhood",
     "Neighbourhood",
     "SelfNeighbourhood",

@@ -8,14 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation.neighbourhood import Neighbourhood, Sums
-from latticegraph.aggregation.spmm import (
-    SparsePattern,
-    multiply_into,
-    sampled_product,
-    sparse_neighbour_sum,
-    sparse_product,
-)
+from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Neighbourhood, Sums
+from latticegraph.aggregation.spmm import SparsePattern, sampled_product, sparse_product
 from latticegraph.aggregation.stencil import Stencil
 from latticegraph.errors import GraphError
 
@@ -42,7 +36,6 @@ class EdgeNeighbourhood(Neighbourhood):
         heads: int,
         edge_offset_E: Tensor | None = None,
     ) -> None:
-        super().__init__(edge_attr_O4, num_cells, heads)
         if (
             edge_index_2E.numel()
             and not 0 <= int(edge_index_2E.min()) <= int(edge_index_2E.max()) < num_cells
@@ -53,16 +46,13 @@ class EdgeNeighbourhood(Neighbourhood):
                 f"{int(edge_index_2E.max())}",
                 "Pass the number of cells of the graph these edges belong to",
             )
+        # Most edges into one cell; of a lattice, as many as there are offsets.
+        degree = None
+        if edge_offset_E is None:
+            degree = int(torch.bincount(edge_index_2E[1], minlength=1).max())
+        super().__init__(edge_attr_O4, num_cells, heads, degree)
         self.edge_index_2E = edge_index_2E
         self.edge_offset_E = edge_offset_E
-
-    @property
-    def neighbours(self) -> int:
-        """Most edges into one cell; of a lattice, as many as there are offsets."""
-        if self.edge_offset_E is not None:
-            return self.edge_attr_O4.shape[0]
-        degree_N = torch.bincount(self.edge_index_2E[1], minlength=1)
-        return int(degree_N.max())
 
     def largest_sum(self, size_OH: Tensor) -> Tensor:
         """Largest sum over the edges into one cell, cell by cell."""
@@ -91,65 +81,52 @@ class EdgeNeighbourhood(Neighbourhood):
         return summed.view_as(values_CM)
 
 
-class SparseNeighbourhood(EdgeNeighbourhood):
+class SparseNeighbourhood(FastNeighbourhood):
     """Edges as a sparse matrix whose structure, and that of its transpose, are made once.
 
     Args:
-        edge_index_2E: source and target cell of each edge.
-        edge_attr_O4: attributes, once per distinct offset.
-        num_cells: N.
-        heads: H, edge weights per edge.
-        edge_offset_E: row of ``edge_attr_O4`` that each edge uses; None: edge e uses row e.
+        edges: the same edges, one by one.
         stencil: the offsets, where the edges are those of a lattice: it scales weights without
             visiting edges.
     """
 
-    def __init__(
-        self,
-        edge_index_2E: Tensor,
-        edge_attr_O4: Tensor,
-        num_cells: int,
-        heads: int,
-        edge_offset_E: Tensor | None = None,
-        stencil: Stencil | None = None,
-    ) -> None:
-        super().__init__(edge_index_2E, edge_attr_O4, num_cells, heads, edge_offset_E)
+    def __init__(self, edges: EdgeNeighbourhood, stencil: Stencil | None = None) -> None:
+        super().__init__(edges.edge_attr_O4, edges.num_cells, edges.heads, edges.neighbours)
+        self.edges = edges
         self.stencil = stencil
-        self.pattern = SparsePattern(edge_index_2E, num_cells, heads, edge_offset_E)
+        self.pattern = SparsePattern(
+            edges.edge_index_2E, edges.num_cells, edges.heads, edges.edge_offset_E
+        )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move everything to ``device`` (in place)."""
         super().to(device, dtype)
+        self.edges.to(device, dtype)
         self.pattern.to(device)
         if self.stencil is not None:
             self.stencil.to(device)
 
     def largest_sum(self, size_OH: Tensor) -> Tensor:
         """Largest sum over the edges into one cell."""
-        if self.stencil is None:
-            return super().largest_sum(size_OH)
-        return self.stencil.largest_sum(size_OH)
+        return (self.stencil or self.edges).largest_sum(size_OH)
 
     def prepare(self, weight_OH: Tensor) -> Sums:
         """Entries of the matrix and of its transpose, each in its order, (H E)."""
         return self.pattern.values(weight_OH)
 
-    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
-        """One product per channel of a head."""
-        return sparse_neighbour_sum(values_CM, prepared, self.pattern)
-
     def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
-        """The sums; the values are all that the gradient needs."""
+        """One product per channel of a head; the values are all that the gradient needs."""
         pattern = self.pattern
         values_JKB = pattern.stacked(values_CM)
         summed = sparse_product(values_JKB, pattern.crow, pattern.col, prepared[0])
-        return summed.view_as(values_CM), values_CM
+        return summed.view_as(values_CM), values_CM if keep else values_CM.new_empty(0)
 
-    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor, out_CM: Tensor) -> Tensor:
+    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor) -> tuple[Tensor, Tensor | None]:
         """Products with the transpose, and dense products sampled at the edges."""
         pattern = self.pattern
-        grad_JKB, values_JKB = pattern.stacked(grad_CM), pattern.stacked(kept)
-        out_JKB = pattern.stacked(out_CM)
-        multiply_into(out_JKB, grad_JKB, pattern.crow_t, pattern.col_t, prepared[1])
-        sampled: Tensor = sampled_product(grad_JKB, values_JKB, pattern.crow, pattern.col)
-        return sampled
+        grad_JKB = pattern.stacked(grad_CM)
+        values = sparse_product(grad_JKB, pattern.crow_t, pattern.col_t, prepared[1])
+        sampled = None
+        if kept.numel():
+            sampled = sampled_product(grad_JKB, pattern.stacked(kept), pattern.crow, pattern.col)
+        return values.view_as(grad_CM), sampled

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from latticegraph.aggregation.neighbourhood import Neighbourhood, Sums
+from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Sums
 from latticegraph.aggregation.opaque import opaque
 from latticegraph.aggregation.stencil import Stencil
 from latticegraph.aggregation.transforms import Sides, Transform, make_transform
@@ -21,7 +21,7 @@ from latticegraph.aggregation.transforms import Sides, Transform, make_transform
 BLOCK_BYTES = 2**21
 
 
-class GridNeighbourhood(Neighbourhood):
+class GridNeighbourhood(FastNeighbourhood):
     """Neighbours at fixed offsets on a box, summed by a convolution in the frequency domain.
 
     Equation::
@@ -58,42 +58,30 @@ class GridNeighbourhood(Neighbourhood):
     def prepare(self, weight_OH: Tensor) -> Sums:
         """Spectrum of each head's kernel, real and imaginary part side by side, (H, F, 2)."""
         offsets_O3 = self.stencil.offsets_O3
-        return (_Spectrum.apply(weight_OH, offsets_O3, *self._box()),)  # type: ignore[no-untyped-call]
-
-    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
-        """Convolve every channel of every sample with its head's kernel."""
-        x, y, z = self.stencil.dimensions
-        # Transforms of half precision would lose most of it.
-        boxes = values_CM.to(prepared[0].dtype).view(values_CM.shape[0], -1, x, y, z)
-        with torch.autocast(values_CM.device.type, enabled=False):
-            summed: Tensor = _Convolution.apply(boxes, prepared[0], *self._box())  # type: ignore[no-untyped-call]
-        return summed.view(values_CM.shape)
+        return (_Spectrum.apply(weight_OH, offsets_O3, self._box()),)  # type: ignore[no-untyped-call]
 
     def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
         """The sums and, with ``keep``, the spectra of the values."""
-        x, y, z = self.stencil.dimensions
-        boxes = values_CM.view(values_CM.shape[0], -1, x, y, z)
-        summed, kept = convolve(boxes, prepared[0], keep, *self._box())
+        boxes = values_CM.view(values_CM.shape[0], -1, *self.stencil.dimensions)
+        summed, kept = convolve(boxes, prepared[0], keep, self._box())
         return summed.view_as(values_CM), kept
 
-    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor, out_CM: Tensor) -> Tensor:
+    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor) -> tuple[Tensor, Tensor | None]:
         """The opposite convolution, and correlations in the frequency domain."""
-        x, y, z = self.stencil.dimensions
-        shape = (grad_CM.shape[0], -1, x, y, z)
-        correlation = torch.zeros_like(prepared[0])
-        correlate_into(
-            out_CM.view(shape), correlation, grad_CM.view(shape), prepared[0], kept, *self._box()
-        )
-        return correlation
+        boxes = grad_CM.view(grad_CM.shape[0], -1, *self.stencil.dimensions)
+        values, correlation = convolve_backward(boxes, prepared[0], kept, self._box())
+        return values.view_as(grad_CM), correlation if len(kept) else None
 
-    def _box(self) -> tuple[list[int], list[int], bool]:
-        return list(self.stencil.dimensions), list(self.stencil.reach), self.stencil.periodic
+    def _box(self) -> list[int]:
+        stencil = self.stencil
+        return [*stencil.dimensions, *stencil.reach, int(stencil.periodic)]
 
 
-def _transform(like: Tensor, sides: list[int], reach: list[int], periodic: bool) -> Transform:
-    box: Sides = (sides[0], sides[1], sides[2])
+def _transform(like: Tensor, box: list[int]) -> Transform:
+    """The transform of a box: its three sides, how far edges reach along them, whether it wraps."""
+    x, y, z, *reach, periodic = box
     far: Sides = (reach[0], reach[1], reach[2])
-    return make_transform(box, far, periodic, like.device, like.dtype)
+    return make_transform((x, y, z), far, bool(periodic), like.device, like.dtype)
 
 
 def _places(offsets_O3: Tensor, padded: Sides) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,60 +90,52 @@ def _places(offsets_O3: Tensor, padded: Sides) -> tuple[Tensor, Tensor, Tensor]:
     return x_O, y_O, z_O
 
 
-def _empty_spectrum(
-    weight_OH: Tensor, offsets_O3: Tensor, sides: list[int], reach: list[int], periodic: bool
-) -> Tensor:
-    p, q, r = _transform(weight_OH, sides, reach, periodic).kept
+def _empty_spectrum(weight_OH: Tensor, offsets_O3: Tensor, box: list[int]) -> Tensor:
+    p, q, r = _transform(weight_OH, box).kept
     return weight_OH.new_empty(weight_OH.shape[1], p * q * r, 2)
 
 
 @opaque(_empty_spectrum)
-def kernel_spectrum(
-    weight_OH: Tensor, offsets_O3: Tensor, sides: list[int], reach: list[int], periodic: bool
-) -> Tensor:
+def kernel_spectrum(weight_OH: Tensor, offsets_O3: Tensor, box: list[int]) -> Tensor:
     """Spectrum of every head's kernel, (H, F, 2)."""
-    transform = _transform(weight_OH, sides, reach, periodic)
+    transform = _transform(weight_OH, box)
     x_O, y_O, z_O = _places(offsets_O3, transform.padded)
     kernel = weight_OH.new_zeros(weight_OH.shape[1], *transform.padded)
     kernel[:, x_O, y_O, z_O] = weight_OH.t()
     return torch.view_as_real(transform.of_kernel(kernel))
 
 
-def _empty_weights(
-    correlation: Tensor, offsets_O3: Tensor, sides: list[int], reach: list[int], periodic: bool
-) -> Tensor:
+def _empty_weights(correlation: Tensor, offsets_O3: Tensor, box: list[int]) -> Tensor:
     return correlation.new_empty(offsets_O3.shape[0], correlation.shape[0])
 
 
 @opaque(_empty_weights)
-def kernel_weights(
-    correlation_HF2: Tensor, offsets_O3: Tensor, sides: list[int], reach: list[int], periodic: bool
-) -> Tensor:
+def kernel_weights(correlation_HF2: Tensor, offsets_O3: Tensor, box: list[int]) -> Tensor:
     """The correlations whose spectra are given, at the stencil's offsets, (O, H)."""
-    transform = _transform(correlation_HF2, sides, reach, periodic)
+    transform = _transform(correlation_HF2, box)
     x_O, y_O, z_O = _places(offsets_O3, transform.padded)
     kernel = transform.to_kernel(torch.view_as_complex(correlation_HF2.contiguous()))
     return kernel[:, x_O, y_O, z_O].t().contiguous()
 
 
 class _Spectrum(torch.autograd.Function):
-    """Weights to spectra; its gradient expects what :class:`_Convolution` passes back.
+    """Weights to spectra; its gradient expects what :func:`convolve_backward` returns.
 
     That is the spectrum of the correlation of dL/dm with v, not the derivative by each part.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight_OH: Tensor, offsets_O3: Tensor, *box: Any) -> Tensor:
+    def forward(ctx: Any, weight_OH: Tensor, offsets_O3: Tensor, box: list[int]) -> Tensor:
         ctx.save_for_backward(offsets_O3)
         ctx.box = box
-        spectrum: Tensor = kernel_spectrum(weight_OH, offsets_O3, *box)
+        spectrum: Tensor = kernel_spectrum(weight_OH, offsets_O3, box)
         return spectrum
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (offsets_O3,) = ctx.saved_tensors
-        return kernel_weights(grads[0], offsets_O3, *ctx.box), None, None, None, None
+        return kernel_weights(grads[0], offsets_O3, ctx.box), None, None
 
 
 def _blocks(channels: int, heads: int, spectrum_bytes: int) -> list[tuple[slice, slice]]:
@@ -172,9 +152,7 @@ def _convolved(
     boxes_CBXYZ: Tensor,
     spectrum_HF2: Tensor,
     keep: bool,
-    sides: list[int],
-    reach: list[int],
-    periodic: bool,
+    box: list[int],
 ) -> tuple[Tensor, Tensor]:
     channels, batch = boxes_CBXYZ.shape[:2]
     kept = boxes_CBXYZ.new_empty(channels if keep else 0, batch, spectrum_HF2.shape[1], 2)
@@ -186,17 +164,15 @@ def convolve(
     boxes_CBXYZ: Tensor,
     spectrum_HF2: Tensor,
     keep: bool,
-    sides: list[int],
-    reach: list[int],
-    periodic: bool,
+    box: list[int],
 ) -> tuple[Tensor, Tensor]:
     """The sums, and with ``keep`` the spectra of the boxes, (C, B, F, 2), else nothing.
 
     A few heads at a time, so that a spectrum is used while it is still in the cache.
     """
-    transform = _transform(boxes_CBXYZ, sides, reach, periodic)
+    transform = _transform(boxes_CBXYZ, box)
     kernel_HF = torch.view_as_complex(spectrum_HF2)
-    summed, kept_CBF2 = _convolved(boxes_CBXYZ, spectrum_HF2, keep, sides, reach, periodic)
+    summed, kept_CBF2 = _convolved(boxes_CBXYZ, spectrum_HF2, keep, box)
     channels, batch = boxes_CBXYZ.shape[:2]
     one = batch * spectrum_HF2[0].nbytes
     for some, heads in _blocks(channels, len(kernel_HF), one):
@@ -212,9 +188,7 @@ def _gradients(
     grad_CBXYZ: Tensor,
     spectrum_HF2: Tensor,
     kept_CBF2: Tensor,
-    sides: list[int],
-    reach: list[int],
-    periodic: bool,
+    box: list[int],
 ) -> tuple[Tensor, Tensor]:
     return grad_CBXYZ.new_empty(grad_CBXYZ.shape), torch.empty_like(spectrum_HF2)
 
@@ -224,36 +198,16 @@ def convolve_backward(
     grad_CBXYZ: Tensor,
     spectrum_HF2: Tensor,
     kept_CBF2: Tensor,
-    sides: list[int],
-    reach: list[int],
-    periodic: bool,
+    box: list[int],
 ) -> tuple[Tensor, Tensor]:
     """Gradient of the boxes, and the spectrum of the correlation of ``grad`` with the boxes.
 
     The latter is left at zero where no spectra were kept.
     """
-    grad_boxes = grad_CBXYZ.new_empty(grad_CBXYZ.shape)
-    correlation = torch.zeros_like(spectrum_HF2)
-    correlate_into(
-        grad_boxes, correlation, grad_CBXYZ, spectrum_HF2, kept_CBF2, sides, reach, periodic
-    )
-    return grad_boxes, correlation
-
-
-def correlate_into(
-    grad_boxes: Tensor,
-    correlation_HF2: Tensor,
-    grad_CBXYZ: Tensor,
-    spectrum_HF2: Tensor,
-    kept_CBF2: Tensor,
-    sides: list[int],
-    reach: list[int],
-    periodic: bool,
-) -> None:
-    """Write the gradient of the boxes to the first, add that of the spectra to the second."""
-    transform = _transform(grad_CBXYZ, sides, reach, periodic)
+    transform = _transform(grad_CBXYZ, box)
     kernel_HF = torch.view_as_complex(spectrum_HF2).conj().resolve_conj()
-    correlation_HF = torch.view_as_complex(correlation_HF2)
+    correlation_HF = torch.zeros_like(kernel_HF)
+    grad_boxes = grad_CBXYZ.new_empty(grad_CBXYZ.shape)
     channels, batch = grad_CBXYZ.shape[:2]
     one = batch * spectrum_HF2[0].nbytes
     for some, heads in _blocks(channels, len(kernel_HF), one):
@@ -263,23 +217,4 @@ def correlate_into(
             correlation_HF[heads] += torch.linalg.vecdot(boxes, block, dim=1)
         block.mul_(kernel_HF[heads, None])
         grad_boxes[some] = transform.inverse(block.flatten(0, 1)).unflatten(0, (-1, batch))
-
-
-class _Convolution(torch.autograd.Function):
-    """``m = inverse(k V)`` with gradients to the boxes v and to the kernels' spectra k."""
-
-    @staticmethod
-    def forward(ctx: Any, boxes_CBXYZ: Tensor, spectrum_HF2: Tensor, *box: Any) -> Tensor:
-        keep = ctx.needs_input_grad[1]
-        summed, kept_CBF2 = convolve(boxes_CBXYZ, spectrum_HF2, keep, *box)
-        ctx.save_for_backward(spectrum_HF2, kept_CBF2)
-        ctx.box = box
-        result: Tensor = summed
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        spectrum_HF2, kept_CBF2 = ctx.saved_tensors
-        both = convolve_backward(grads[0].contiguous(), spectrum_HF2, kept_CBF2, *ctx.box)
-        return *both, None, None, None
+    return grad_boxes, torch.view_as_real(correlation_HF)

@@ -6,10 +6,11 @@ Legend: C channels, N cells, B batch, M = N B columns, O offsets, H heads.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Backend = Literal["spmm", "fft", "scatter"]
 BACKENDS: tuple[Backend, ...] = ("spmm", "fft", "scatter")
@@ -30,14 +31,18 @@ class Neighbourhood(ABC):
             (or of every edge).
         num_cells: N.
         heads: H, weights per offset.
+        neighbours: of a cell that has them all; None: as many as there are offsets.
     """
 
     samples_inner = True
 
-    def __init__(self, edge_attr_O4: Tensor, num_cells: int, heads: int) -> None:
+    def __init__(
+        self, edge_attr_O4: Tensor, num_cells: int, heads: int, neighbours: int | None = None
+    ) -> None:
         self.edge_attr_O4 = edge_attr_O4
         self.num_cells = num_cells
         self.heads = heads
+        self.neighbours = edge_attr_O4.shape[0] if neighbours is None else neighbours
 
     def scaled(self, weight_OH: Tensor) -> Tensor:
         """Weights scaled to a stable sum.
@@ -77,37 +82,66 @@ class Neighbourhood(ABC):
             values_CM (C, M) -> (C, M); H divides C.
         """
 
-    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
-        """:meth:`sum` outside autograd, and what :meth:`back` needs of it.
-
-        Args:
-            values_CM: as for :meth:`sum`.
-            prepared: as for :meth:`sum`.
-            keep: a backward pass follows.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no gradient of its own")
-
-    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor, out_CM: Tensor) -> Tensor:
-        """Gradient of the values, written to ``out_CM``; that of the first of ``prepared``.
-
-        Args:
-            grad_CM: gradient of the sums.
-            prepared: as for :meth:`run`.
-            kept: what :meth:`run` returned beside the sums.
-            out_CM: as large as the values.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no gradient of its own")
-
-    @property
-    def neighbours(self) -> int:
-        """Neighbours of a cell that has them all."""
-        return self.edge_attr_O4.shape[0]
-
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move index and attribute tensors to ``device`` (in place); attributes to ``dtype``."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value.to(device, dtype if value.is_floating_point() else None))
+
+
+class FastNeighbourhood(Neighbourhood):
+    """A neighbourhood that no tensor of edges x batch x channels is made for.
+
+    Its sums and their gradient are two methods outside autograd, which :meth:`sum` and a lattice
+    step with a hand-written gradient share.
+    """
+
+    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+        """As in :class:`Neighbourhood`, in the precision of ``prepared``."""
+        # Neither sparse products nor transforms have a half-precision form.
+        values_CM = values_CM.to(prepared[0].dtype).contiguous()
+        with torch.autocast(values_CM.device.type, enabled=False):
+            summed: Tensor = _Sum.apply(self, values_CM, *prepared)  # type: ignore[no-untyped-call]
+        return summed
+
+    @abstractmethod
+    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
+        """The sums, and what the gradient of the weights needs besides.
+
+        Args:
+            values_CM: as for :meth:`sum`, contiguous.
+            prepared: as for :meth:`sum`.
+            keep: the weights have a gradient; else the second is empty.
+        """
+
+    @abstractmethod
+    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Gradients of the values and of the first of ``prepared``; None where nothing was kept.
+
+        Args:
+            grad_CM: gradient of the sums, contiguous.
+            prepared: as for :meth:`run`.
+            kept: what :meth:`run` returned beside the sums.
+        """
+
+
+class _Sum(torch.autograd.Function):
+    """The sums of a :class:`FastNeighbourhood` for autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, hood: FastNeighbourhood, values_CM: Tensor, *prepared: Tensor) -> Tensor:
+        summed_CM, kept = hood.run(values_CM, prepared, ctx.needs_input_grad[2])
+        ctx.hood = hood
+        ctx.save_for_backward(kept, *prepared)
+        return summed_CM
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        kept, *prepared = ctx.saved_tensors
+        hood: FastNeighbourhood = ctx.hood
+        both = hood.back(grads[0].contiguous(), tuple(prepared), kept)
+        return None, *both, *[None] * (len(prepared) - 1)
 
 
 class SelfNeighbourhood(Neighbourhood):

@@ -5,20 +5,17 @@ Legend: C channels, B batch, X planes, P cells of a plane, M = B X P columns.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from latticegraph.aggregation.fourier import GridNeighbourhood
-from latticegraph.aggregation.neighbourhood import Neighbourhood, Sums
+from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Sums
 from latticegraph.aggregation.stencil import Stencil
 from latticegraph.distributed.neighbours import swap
 from latticegraph.lattice.slab import Slab
 
 
-class SlabNeighbourhood(Neighbourhood):
+class SlabNeighbourhood(FastNeighbourhood):
     """A :class:`GridNeighbourhood` on the own planes and as many of both neighbours as edges reach.
 
     The planes next to a cut travel to the other process before every sum; their gradients travel
@@ -56,26 +53,19 @@ class SlabNeighbourhood(Neighbourhood):
         """As on a box of its own."""
         return self.inner.prepare(weight_OH)
 
-    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
-        """Fetch the halo, convolve, keep the own planes."""
-        wide: Tensor = _Widen.apply(values_CM, self)  # type: ignore[no-untyped-call]
-        return self._own(self.inner.sum(wide, prepared))
-
     def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
-        """:meth:`sum` outside autograd."""
+        """Fetch the halo, convolve, keep the own planes."""
         summed, kept = self.inner.run(self.widened(values_CM), prepared, keep)
         return self._own(summed), kept
 
-    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor, out_CM: Tensor) -> Tensor:
+    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor) -> tuple[Tensor, Tensor | None]:
         """The opposite convolution; gradients of the halo go back to where it came from."""
         own = self._boxes(grad_CM, self.planes)
         sides = (self.slab.before, self.slab.after)
         before, after = (own.new_zeros(*own.shape[:2], side, own.shape[3]) for side in sides)
         wide = torch.cat([before, own, after], dim=2).view(own.shape[0], -1)
-        into = torch.empty_like(wide)
-        grad = self.inner.back(wide, prepared, kept, into)
-        out_CM.copy_(self.narrowed(into))
-        return grad
+        values, grad = self.inner.back(wide, prepared, kept)
+        return self.narrowed(values), grad
 
     def widened(self, values_CM: Tensor) -> Tensor:
         """The own planes between those that the neighbours sent."""
@@ -109,18 +99,3 @@ class SlabNeighbourhood(Neighbourhood):
     def _boxes(self, value_CM: Tensor, planes: int) -> Tensor:
         """Columns as (C, B, X, P)."""
         return value_CM.view(value_CM.shape[0], -1, planes, self.slab.plane_cells)
-
-
-class _Widen(torch.autograd.Function):
-    """:meth:`SlabNeighbourhood.widened` with its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, values_CM: Tensor, hood: SlabNeighbourhood) -> Tensor:
-        ctx.hood = hood
-        return hood.widened(values_CM)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        hood: SlabNeighbourhood = ctx.hood
-        return hood.narrowed(grads[0].contiguous()), None

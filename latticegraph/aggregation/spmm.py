@@ -109,15 +109,6 @@ def _matrix(crow: Tensor, col: Tensor, values: Tensor) -> Tensor:
     return torch.sparse_csr_tensor(crow, col, values, (size, size), check_invariants=False)
 
 
-def multiply_into(
-    out_JKB: Tensor, values_JKB: Tensor, crow: Tensor, col: Tensor, entries_E: Tensor
-) -> None:
-    """Write ``A v[j]`` to ``out[j]``."""
-    matrix = _matrix(crow, col, entries_E)
-    for v_KB, out_KB in zip(values_JKB, out_JKB, strict=True):
-        torch.mm(matrix, v_KB, out=out_KB)
-
-
 def _like(values_JKB: Tensor, crow: Tensor, col: Tensor, entries_E: Tensor) -> Tensor:
     return torch.empty_like(values_JKB, memory_format=torch.contiguous_format)
 
@@ -126,7 +117,9 @@ def _like(values_JKB: Tensor, crow: Tensor, col: Tensor, entries_E: Tensor) -> T
 def sparse_product(values_JKB: Tensor, crow: Tensor, col: Tensor, entries_E: Tensor) -> Tensor:
     """``m[j] = A v[j]``."""
     result_JKB = _like(values_JKB, crow, col, entries_E)
-    multiply_into(result_JKB, values_JKB, crow, col, entries_E)
+    matrix = _matrix(crow, col, entries_E)
+    for v_KB, out_KB in zip(values_JKB, result_JKB, strict=True):
+        torch.mm(matrix, v_KB, out=out_KB)
     return result_JKB
 
 
@@ -171,59 +164,3 @@ class _Spread(torch.autograd.Function):
         grad_OH = sum_by_offset(grads[0].view(heads, -1).t().contiguous(), crow, col)
         # Offsets beyond the largest one in use have no entry.
         return torch.nn.functional.pad(grad_OH, (0, 0, 0, offsets - len(grad_OH))), None, None, None
-
-
-class _NeighbourSum(torch.autograd.Function):
-    """``m = A(w) v`` with gradients to w and v; the backward pass stays sparse too.
-
-    dL/dv = A(w)^T dL/dm, and dL/dw(i, j) = <dL/dm_i, v_j>: a dense product sampled at the pattern.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        values_JKB: Tensor,
-        entries_E: Tensor,
-        transposed_E: Tensor,
-        crow: Tensor,
-        col: Tensor,
-        crow_t: Tensor,
-        col_t: Tensor,
-    ) -> Tensor:
-        ctx.save_for_backward(values_JKB, transposed_E, crow, col, crow_t, col_t)
-        summed: Tensor = sparse_product(values_JKB, crow, col, entries_E)
-        return summed
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        values_JKB, transposed_E, crow, col, crow_t, col_t = ctx.saved_tensors
-        grad_JKB = grads[0].contiguous()
-        grad_values: Tensor | None = None
-        grad_entries: Tensor | None = None
-        if ctx.needs_input_grad[0]:
-            grad_values = sparse_product(grad_JKB, crow_t, col_t, transposed_E)
-        if ctx.needs_input_grad[1]:
-            grad_entries = sampled_product(grad_JKB, values_JKB, crow, col)
-        return grad_values, grad_entries, None, None, None, None, None
-
-
-def sparse_neighbour_sum(
-    values_CM: Tensor, entries: tuple[Tensor, ...], pattern: SparsePattern
-) -> Tensor:
-    """``m[c, i, b] = sum over edges e = (j -> i) of weight[e, c mod H] * values[c, j, b]``.
-
-    Args:
-        values_CM: one value per channel, cell and sample, the samples of a cell side by side.
-        entries: result of :meth:`SparsePattern.values`.
-        pattern: the compressed edge set.
-
-    Shapes:
-        values_CM (C, N * B) -> (C, N * B); H divides C.
-    """
-    # There is no sparse bfloat16.
-    values_JKB = pattern.stacked(values_CM.to(entries[0].dtype).contiguous())
-    structure = (pattern.crow, pattern.col, pattern.crow_t, pattern.col_t)
-    with torch.autocast(values_CM.device.type, enabled=False):
-        summed: Tensor = _NeighbourSum.apply(values_JKB, *entries, *structure)  # type: ignore[no-untyped-call]
-    return summed.reshape(values_CM.shape)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from latticegraph.aggregation import EdgeNeighbourhood, Neighbourhood, SparseNeighbourhood, Sums
+from latticegraph.aggregation import EdgeNeighbourhood, Neighbourhood, Sums
 from latticegraph.model.channel_linear import ChannelLinear
 from latticegraph.model.edge_weights import EdgeWeights
 
@@ -163,9 +163,7 @@ class Expert(MessagePassing, ABC):
         return self.propose(x_CM, m_CM, rest)
 
     def _sum(self, values_CM: Tensor, neighbourhood: Neighbourhood, prepared: Sums) -> Tensor:
-        if isinstance(neighbourhood, EdgeNeighbourhood) and not isinstance(
-            neighbourhood, SparseNeighbourhood
-        ):
+        if isinstance(neighbourhood, EdgeNeighbourhood):
             values_CNB = values_CM.reshape(self.channels, neighbourhood.num_cells, -1)
             summed: Tensor = self.propagate(
                 neighbourhood.edge_index_2E,

@@ -94,5 +94,7 @@ def make_neighbourhood(
     position_O[chosen_O] = torch.arange(attr_O4.shape[0])
     offset_E = position_O[graph.edge_offset_E]
     kept_E = (offset_E >= 0).nonzero().flatten()
-    edges = (graph.edge_index_2E[:, kept_E], attr_O4, graph.num_cells, heads, offset_E[kept_E])
-    return SparseNeighbourhood(*edges, stencil) if backend == "spmm" else EdgeNeighbourhood(*edges)
+    edges = EdgeNeighbourhood(
+        graph.edge_index_2E[:, kept_E], attr_O4, graph.num_cells, heads, offset_E[kept_E]
+    )
+    return SparseNeighbourhood(edges, stencil) if backend == "spmm" else edges

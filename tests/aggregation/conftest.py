@@ -65,8 +65,10 @@ class Case:
         attr_O4 = torch.zeros(len(self.stencil.offsets_O3), 4)
         if backend == "fft":
             return GridNeighbourhood(self.stencil, attr_O4, self.heads)
-        edges = (self.edge_index_2E, attr_O4, self.num_cells, self.heads, self.offset_E)
-        return SparseNeighbourhood(*edges) if backend == "spmm" else EdgeNeighbourhood(*edges)
+        edges = EdgeNeighbourhood(
+            self.edge_index_2E, attr_O4, self.num_cells, self.heads, self.offset_E
+        )
+        return SparseNeighbourhood(edges) if backend == "spmm" else edges
 
 
 def columns(x_CNB: Tensor, hood: Neighbourhood) -> Tensor:

@@ -22,10 +22,10 @@ def grid_calls() -> dict[str, tuple[Any, ...]]:
     box, (spectrum,) = hood._box(), hood.prepare(weight)
     kept = torch.randn(4, 2, spectrum.shape[1], 2, dtype=torch.float64)
     return {
-        "kernel_spectrum": (weight, hood.stencil.offsets_O3, *box),
-        "kernel_weights": (spectrum, hood.stencil.offsets_O3, *box),
-        "convolve": (boxes, spectrum, True, *box),
-        "convolve_backward": (boxes, spectrum, kept, *box),
+        "kernel_spectrum": (weight, hood.stencil.offsets_O3, box),
+        "kernel_weights": (spectrum, hood.stencil.offsets_O3, box),
+        "convolve": (boxes, spectrum, True, box),
+        "convolve_backward": (boxes, spectrum, kept, box),
     }
 
 
@@ -56,8 +56,8 @@ def test_operator_is_described_rightly(name: str) -> None:
 
 
 def test_convolve_without_a_gradient_keeps_nothing() -> None:
-    boxes, spectrum, _, *box = CALLS["convolve"]
-    arguments = (boxes, spectrum, False, *box)
+    boxes, spectrum, _, box = CALLS["convolve"]
+    arguments = (boxes, spectrum, False, box)
     operator = torch.ops.latticegraph.convolve.default
     torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
     summed, kept = operator(*arguments)

@@ -60,7 +60,7 @@ def test_expert_alone_equals_expert_in_the_lattice(kind: type[Expert]) -> None:
     expert = kind(4, heads=2).double()
     attr = graph.edge_attr_E4.double()
     x = torch.randn(graph.num_cells, 4, dtype=torch.float64)
-    fast = SparseNeighbourhood(graph.edge_index_2E, attr, graph.num_cells, 2)
+    fast = SparseNeighbourhood(EdgeNeighbourhood(graph.edge_index_2E, attr, graph.num_cells, 2))
     prepared, x_CM = expert.prepare(fast), x.t().contiguous()
     rows = [mapped(weight, bias, x_CM) for weight, bias in expert.state_maps(fast, prepared)]
     inside = expert.proposal(x_CM, fast, prepared, rows).t()
