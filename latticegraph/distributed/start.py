@@ -9,6 +9,10 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+# Imported later, when there is a group, its default arguments would keep the group and its threads
+# until the interpreter ends, and a thread that then lets go of a tensor aborts the process.
+import torch.distributed.nn
 from torch.distributed.rendezvous import rendezvous
 
 from latticegraph.distributed.processes import ALONE, Processes

@@ -89,14 +89,22 @@ def free_port() -> int:
 
 
 def run(size: int, folder: Path, jobs: dict[str, dict[str, Any]]) -> list[tuple[int, str]]:
-    """Exit status and standard error of ``size`` processes, started as torchrun would.
+    """Exit status and standard error of ``size`` processes that do ``jobs``.
 
-    A ``stop`` by process -1 means the last one. No process is left behind.
+    A ``stop`` by process -1 means the last one.
+    """
+    return start(size, str(WORK), str(folder), json.dumps(jobs))
+
+
+def start(size: int, *words: str) -> list[tuple[int, str]]:
+    """Exit status and standard error of ``size`` processes of Python, started as torchrun would.
+
+    No process is left behind.
     """
     common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     processes = [
         subprocess.Popen(
-            [sys.executable, str(WORK), str(folder), json.dumps(jobs)],
+            [sys.executable, *words],
             env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -114,6 +122,11 @@ def run(size: int, folder: Path, jobs: dict[str, dict[str, Any]]) -> list[tuple[
 @pytest.fixture(scope="session")
 def run_jobs() -> Callable[..., list[tuple[int, str]]]:
     return run
+
+
+@pytest.fixture(scope="session")
+def start_processes() -> Callable[..., list[tuple[int, str]]]:
+    return start
 
 
 Done = Callable[[int], tuple[Path, Results]]

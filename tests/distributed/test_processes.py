@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -30,6 +32,24 @@ def test_missing_variable_of_torchrun_is_named(monkeypatch):
         joined(),
     ):
         pass
+
+
+# An optimiser imports this late, and with it modules that hold on to a group that exists.
+THREADS = """
+from pathlib import Path
+from latticegraph.distributed import joined
+with joined():
+    import torch._dynamo
+names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+assert names and not [name for name in names if "gloo" in name], names
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have names in /proc")
+def test_no_thread_of_gloo_outlives_its_group(start_processes):
+    """One that lets go of a tensor while the interpreter shuts down aborts the process."""
+    assert [status for status, _ in start_processes(2, "-c", THREADS)] == [0, 0]
 
 
 def test_process_of_one_is_alone(monkeypatch):
