@@ -143,7 +143,7 @@ class ModelSettings(Section):
     )
     compile: bool = Field(
         False,
-        description="compile the lattice step with torch.compile: half a minute once, less time "
+        description="compile the lattice step with torch.compile: a minute once, less time "
         "per update of small cubes; needs a C++ compiler",
     )
     max_memory_gb: float = Field(

@@ -42,6 +42,10 @@ class LatticeToEmbeddingExtractor(nn.Module):
         self.register_buffer("cells", graph.read_cells.clone(), persistent=False)
         self.cells: Tensor
         self.slab = graph.slab
+        # The cells read here, where this process holds a slab, and their places in the surface.
+        self.own: tuple[Tensor, Tensor] | None = None
+        if graph.slab is not None:
+            self.own = graph.slab.own(graph.read_cells)
         self.gain = nn.Parameter(torch.ones(cells * self.per_cell))
         self.offset = nn.Parameter(torch.zeros(cells * self.per_cell))
         self.correction: nn.Linear | None = None
@@ -65,9 +69,9 @@ class LatticeToEmbeddingExtractor(nn.Module):
 
     def _face(self, x_CNB: Tensor) -> Tensor:
         """States of the cells read; with slabs, every process gets all of them."""
-        if self.slab is None:
+        if self.slab is None or self.own is None:
             return x_CNB.index_select(1, self.cells)
-        position, cells = self.slab.own(self.cells)
+        position, cells = (t.to(x_CNB.device) for t in self.own)
         held = x_CNB.new_zeros(x_CNB.shape[0], len(self.cells), x_CNB.shape[2])
         held = held.index_copy(1, position, x_CNB.index_select(1, cells))
         return all_sum(held, self.slab.processes)

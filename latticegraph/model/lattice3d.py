@@ -22,8 +22,8 @@ from latticegraph.model.fused_update import mix, propose_all
 from latticegraph.model.gating import Gate, GatingNetwork
 from latticegraph.model.layout import Layout
 from latticegraph.model.local_expert import LocalExpert
-from latticegraph.model.memory import MemoryPlan, Work, plan_rollout, shared_bytes
-from latticegraph.model.neighbourhoods import make_neighbourhoods, make_stencils, resolve_backend
+from latticegraph.model.memory import MemoryPlan, plan_rollout, rollout_work
+from latticegraph.model.neighbourhoods import make_neighbourhoods, resolve_backend, summed_stencils
 from latticegraph.model.rollout import Rollout, roll_out
 from latticegraph.model.transport import start_transport
 
@@ -103,7 +103,7 @@ class Lattice3D(nn.Module):
             settings.state_channels, len(experts), settings.gating, settings.init.gain
         )
         self.backend = resolve_backend(settings, graph, batch, device)
-        self.stencils = [stencil for stencil in make_stencils(graph) if not stencil.is_self]
+        self.stencils = summed_stencils(graph)
         self.neighbourhoods = make_neighbourhoods(graph, settings.experts.heads, self.backend)
         # Passes without gradients are short already, and their last batch has another shape.
         self._compiled: Callable[..., Steps] | None = None
@@ -158,25 +158,30 @@ class Lattice3D(nn.Module):
         ]
         return proposals, logits_XM
 
-    def take_steps(self, x_CM: Tensor, prepared: Prepared, count: int) -> Steps:
-        """Steps of all samples, compiled where ``compile`` asks for it and gradients are wanted.
+    def take_steps(
+        self, x_CM: Tensor, prepared: Prepared, active_B: Tensor | None, count: int
+    ) -> Steps:
+        """Steps of a rollout, compiled where ``compile`` asks for it and gradients are wanted.
 
         Args:
             x_CM: states.
             prepared: result of :meth:`prepare`.
+            active_B: samples that still move; None: all.
             count: number of steps.
 
         Returns:
             New states; usage (X, N) and z, summed over steps; relative change (count, B).
         """
         if self._compiled is not None and torch.is_grad_enabled():
-            return self._compiled(x_CM, prepared, count)
-        return self._take_steps(x_CM, prepared, count)
+            return self._compiled(x_CM, prepared, active_B, count)
+        return self._take_steps(x_CM, prepared, active_B, count)
 
-    def _take_steps(self, x_CM: Tensor, prepared: Prepared, count: int) -> Steps:
+    def _take_steps(
+        self, x_CM: Tensor, prepared: Prepared, active_B: Tensor | None, count: int
+    ) -> Steps:
         usage, z, changes = [], [], []
         for _ in range(count):
-            x_CM, usage_XN, z_part, change_B = self.advance(x_CM, prepared, None)
+            x_CM, usage_XN, z_part, change_B = self.advance(x_CM, prepared, active_B)
             usage.append(usage_XN)
             z.append(z_part)
             changes.append(change_B)
@@ -195,9 +200,7 @@ class Lattice3D(nn.Module):
         Returns:
             New states; usage (X, N) and z, summed over moving samples; relative change (B,).
         """
-        proposals, logits_XM = self._propose(x_CM, prepared)
-        gate = self.gating.shares(logits_XM)
-        new_CM, change_B = mix(x_CM, gate.share_XM, proposals, self.layout.shape, self._over_slabs)
+        new_CM, change_B, gate = self._update(x_CM, prepared)
         layout = self.layout
         z_B = layout.per_sample(gate.z_M).sum(layout.cell_axis) / self.total_cells
         if active_B is None:
@@ -214,11 +217,15 @@ class Lattice3D(nn.Module):
         Args:
             x_CNB: states.
         """
-        x_CM, prepared = self.layout.columns(x_CNB), self.prepare()
+        new_CM, _, gate = self._update(self.layout.columns(x_CNB), self.prepare())
+        return self.layout.states(new_CM), gate
+
+    def _update(self, x_CM: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor, Gate]:
+        """New states, their relative change per sample, and the gates."""
         proposals, logits_XM = self._propose(x_CM, prepared)
         gate = self.gating.shares(logits_XM)
-        new_CM, _ = mix(x_CM, gate.share_XM, proposals, self.layout.shape, self._over_slabs)
-        return self.layout.states(new_CM), gate
+        mixed = mix(x_CM, gate.share_XM, proposals, self.layout.shape, self._over_slabs)
+        return *mixed, gate
 
     def _over_slabs(self, value: Tensor) -> Tensor:
         """The sum over all processes that hold a part of the lattice."""
@@ -254,16 +261,10 @@ class Lattice3D(nn.Module):
     def plan(self, batch: int, steps: int, bytes_per_number: int) -> MemoryPlan:
         """How a rollout fits into ``max_memory_gb``; with or without gradients, as they are now."""
         settings = self.settings
-        work = Work(
-            self.num_cells,
-            settings.state_channels,
-            batch,
-            steps,
-            self.backend,
-            shared_bytes(self.stencils, settings.experts.heads, self.backend, bytes_per_number),
-            torch.is_grad_enabled(),
-            bytes_per_number,
+        work = rollout_work(
+            settings, self.num_cells, self.stencils, self.backend, batch, bytes_per_number
         )
+        work = replace(work, steps=steps, gradients=torch.is_grad_enabled())
         return plan_rollout(work, settings.max_memory_gb, self.checkpoint_steps)
 
     def _control(self, x_CNB: Tensor, record: bool) -> Rollout:

@@ -36,7 +36,10 @@ class EmbeddingToLatticeMapper(nn.Module):
         self.channels, self.per_cell = settings.state_channels, settings.surface_channels
         self.register_buffer("cells", graph.written_cells.clone(), persistent=False)
         self.cells: Tensor
-        self.slab = graph.slab
+        # The cells written here, where this process holds a slab, and their places in the surface.
+        self.own: tuple[Tensor, Tensor] | None = None
+        if graph.slab is not None:
+            self.own = graph.slab.own(graph.written_cells)
         rest = self.channels - self.per_cell
         self.lift_kind = settings.mapper.lift
         self.lift: nn.Parameter | None = None
@@ -66,7 +69,7 @@ class EmbeddingToLatticeMapper(nn.Module):
         face_CMB = torch.cat([part.to(x_CNB.dtype) for part in parts])
         if self.position is not None:
             face_CMB = face_CMB + self.position()[:, :, None]
-        if self.slab is None:
+        if self.own is None:
             return x_CNB.index_copy(1, self.cells, face_CMB)
-        position, cells = self.slab.own(self.cells)
+        position, cells = (t.to(x_CNB.device) for t in self.own)
         return x_CNB.index_copy(1, cells, face_CMB[:, position])

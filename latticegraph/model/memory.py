@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latticegraph.aggregation import Backend, Stencil
 from latticegraph.aggregation.transforms import frequencies
+from latticegraph.config.model import ModelSettings
 from latticegraph.errors import ConfigError
 
 GIB = 2**30
@@ -80,8 +82,39 @@ class MemoryPlan:
         return f"{self.gb:.2f} GB, {way}"
 
 
+def rollout_work(
+    settings: ModelSettings,
+    num_cells: int,
+    stencils: Sequence[Stencil],
+    backend: Backend,
+    batch: int,
+    bytes_per_number: int = 4,
+) -> Work:
+    """A rollout of the configured steps that a backward pass follows.
+
+    Args:
+        settings: channels, heads and steps.
+        num_cells: N.
+        stencils: of the experts whose neighbours are summed.
+        backend: how sums over neighbours are computed.
+        batch: samples.
+        bytes_per_number: 4 for float32.
+    """
+    heads = settings.experts.heads
+    return Work(
+        num_cells,
+        settings.state_channels,
+        batch,
+        settings.dynamics.steps,
+        backend,
+        shared_bytes(stencils, heads, backend, bytes_per_number),
+        gradients=True,
+        bytes_per_number=bytes_per_number,
+    )
+
+
 def shared_bytes(
-    stencils: list[Stencil], heads: int, backend: Backend, bytes_per_number: int = 4
+    stencils: Sequence[Stencil], heads: int, backend: Backend, bytes_per_number: int = 4
 ) -> int:
     """Bytes of a rollout that do not grow with the batch: the kernels of all experts.
 

@@ -45,13 +45,16 @@ def resolve_backend(
         return "fft"
     if settings.aggregation != "auto":
         return settings.aggregation
-    stencils = [stencil for stencil in make_stencils(graph) if not stencil.is_self]
-    return cheapest(stencils, settings.state_channels, batch, device)
+    return cheapest(summed_stencils(graph), settings.state_channels, batch, device)
 
 
-def make_stencils(graph: LatticeGraph) -> list[Stencil]:
-    """The offsets of each edge type, in the order of :class:`EdgeType`."""
-    return [_stencil(graph, graph.offset_type_O == int(kind)) for kind in EdgeType]
+def summed_stencils(graph: LatticeGraph) -> list[Stencil]:
+    """The offsets of each edge type that is summed at all.
+
+    A type that joins every cell to itself alone is a map of the state.
+    """
+    stencils = (_stencil(graph, graph.offset_type_O == int(kind)) for kind in EdgeType)
+    return [stencil for stencil in stencils if not stencil.is_self]
 
 
 def _stencil(graph: LatticeGraph, chosen_O: Tensor) -> Stencil:

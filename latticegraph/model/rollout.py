@@ -182,33 +182,25 @@ class _Course:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
         """Some steps: the arguments as they become, sums of usage and z, changes, all states."""
         lattice, dynamics = self.lattice, self.dynamics
-        if dynamics.tolerance <= 0 and not self.record:
-            usage, z, changes = [], [], []
-            for done in range(0, count, STEPS_AT_ONCE):
-                number = min(STEPS_AT_ONCE, count - done)
-                x_CM, usage_XN, z_part, change_TB = lattice.take_steps(x_CM, prepared, number)
-                usage.append(usage_XN)
-                z.append(z_part)
-                changes.append(change_TB.mean(1))
-            sums = (torch.stack(usage).sum(0), torch.stack(z).sum(), torch.cat(changes))
-            return x_CM, steps_B, calm_B, active_B, *sums, []
         stops = dynamics.tolerance > 0
+        at_once = 1 if stops or self.record else STEPS_AT_ONCE
         usage, z, changes, states = [], [], [], []
-        for t in range(first, first + count):
-            x_CM, usage_XN, z_part, change_B = lattice.advance(
-                x_CM, prepared, active_B if stops else None
+        for t in range(first, first + count, at_once):
+            number = min(at_once, first + count - t)
+            x_CM, usage_XN, z_part, change_TB = lattice.take_steps(
+                x_CM, prepared, active_B if stops else None, number
             )
             usage.append(usage_XN)
             z.append(z_part)
-            changes.append(change_B.mean())
+            changes.append(change_TB.mean(1))
             if self.record:
                 states.append(x_CM)
             if stops:
-                calm_B = torch.where(change_B <= dynamics.tolerance, calm_B + 1, 0)
+                calm_B = torch.where(change_TB[0] <= dynamics.tolerance, calm_B + 1, 0)
                 done_B = active_B & (calm_B >= dynamics.patience) & (t >= dynamics.min_steps)
                 steps_B = torch.where(done_B, t, steps_B)
                 active_B = active_B & ~done_B
                 if not self._goes_on(active_B):
                     break
-        sums = (torch.stack(usage).sum(0), torch.stack(z).sum(), torch.stack(changes))
+        sums = (torch.stack(usage).sum(0), torch.stack(z).sum(), torch.cat(changes))
         return x_CM, steps_B, calm_B, active_B, *sums, states

@@ -42,11 +42,14 @@ class VolumeStateInitializer(nn.Module):
         self.kind = settings.volume_init
         self.channels = channels
         self.num_cells = graph.num_cells if graph.slab is None else graph.slab.num_cells
-        self.slab = graph.slab
         free = torch.ones(graph.num_cells, dtype=torch.bool)
         free[graph.written_cells] = False
         self.register_buffer("free_cells", free.nonzero().squeeze(1), persistent=False)
         self.free_cells: Tensor
+        # Those of them that this process holds, where it holds a slab, and their places among all.
+        self.own: tuple[Tensor, Tensor] | None = None
+        if graph.slab is not None:
+            self.own = graph.slab.own(self.free_cells)
         self.state: Tensor
         self.decay: Tensor
         shape = (channels, int(free.sum()))
@@ -71,7 +74,7 @@ class VolumeStateInitializer(nn.Module):
         else:
             states = self.state[:, :, None].expand(-1, -1, batch)
         cells = self.free_cells
-        if self.slab is not None:
-            position, cells = self.slab.own(cells)
+        if self.own is not None:
+            position, cells = (t.to(x_CNB.device) for t in self.own)
             states = states[:, position]
         return x_CNB.index_copy(1, cells, states.to(x_CNB.dtype))

@@ -7,8 +7,8 @@ from typing import Any
 from latticegraph.config import Config
 from latticegraph.errors import LatticeGraphError
 from latticegraph.lattice import LatticeGraph, describe_lattice
-from latticegraph.model.memory import Work, plan_rollout, shared_bytes
-from latticegraph.model.neighbourhoods import make_stencils, resolve_backend
+from latticegraph.model.memory import plan_rollout, rollout_work
+from latticegraph.model.neighbourhoods import resolve_backend, summed_stencils
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -38,16 +38,8 @@ def _rollout(config: Config) -> dict[str, Any] | None:
     try:
         graph = LatticeGraph.build(config.lattice)
         backend = resolve_backend(settings, graph, batch, "cpu")
-        stencils = [stencil for stencil in make_stencils(graph) if not stencil.is_self]
-        work = Work(
-            graph.num_cells,
-            settings.state_channels,
-            batch,
-            settings.dynamics.steps,
-            backend,
-            shared_bytes(stencils, settings.experts.heads, backend),
-            gradients=True,
-        )
+        stencils = summed_stencils(graph)
+        work = rollout_work(settings, graph.num_cells, stencils, backend, batch)
         plan = plan_rollout(work, settings.max_memory_gb, config.training.recomputed_steps)
     except LatticeGraphError:  # described by the warnings, or said when the run starts
         return None

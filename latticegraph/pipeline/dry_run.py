@@ -60,7 +60,6 @@ def dry_run(config: Config) -> dict[str, Any]:
             graph,
             student.lattice.backend,
         ).to(device)
-        student.lattice.checkpoint_steps = config.training.recomputed_steps
         start = time.perf_counter()
         with autocast(device, config.training.precision):
             total, _ = loss(student(source_BD), target_BD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,7 +21,9 @@ PROGRAM_GB = 0.8
 COPIES_OF_PARAMETERS = 5
 
 
-def expected_memory(config: Config, student: Student, graph: LatticeGraph) -> dict[str, Any]:
+def expected_memory(
+    config: Config, student: Student, graph: LatticeGraph
+) -> tuple[MemoryPlan, float]:
     """How training fits into memory.
 
     Args:
@@ -31,8 +32,7 @@ def expected_memory(config: Config, student: Student, graph: LatticeGraph) -> di
         graph: its lattice.
 
     Returns:
-        ``rollout_gb`` and ``plan`` of one forward and backward pass, and ``peak_gb`` of the whole
-        process, all in 2^30 bytes.
+        The plan of one forward and backward pass, and the peak of the whole process in 2^30 bytes.
 
     Raises:
         ConfigError: when one sample does not fit into ``model.max_memory_gb``.
@@ -52,22 +52,26 @@ def expected_memory(config: Config, student: Student, graph: LatticeGraph) -> di
     readout = features * (3 * settings.mapper.start_samples * 4 + 4 * features * 8) / GIB
     fixed = PROGRAM_GB + COPIES_OF_PARAMETERS * parameters * 4 / GIB
     largest = max([plan.gb, readout, *(other.gb for other in others)])
-    return {"rollout_gb": plan.gb, "plan": plan, "peak_gb": fixed + largest}
+    return plan, fixed + largest
 
 
-def check_memory(expected: dict[str, Any], device: torch.device) -> None:
+def check_memory(peak_gb: float, device: torch.device) -> None:
     """Refuse a run that the machine has no room for.
+
+    Args:
+        peak_gb: what it will need, in 2^30 bytes.
+        device: where it computes.
 
     Raises:
         ConfigError: naming what is needed and what there is.
     """
     available = available_gb(device)
-    if available is None or expected["peak_gb"] <= available:
+    if available is None or peak_gb <= available:
         return
     raise ConfigError(
         "model.max_memory_gb",
         f"expected a run that fits into the {available:.1f} GB free on {device}, got one that "
-        f"needs about {expected['peak_gb']:.1f} GB",
+        f"needs about {peak_gb:.1f} GB",
         "Lower model.max_memory_gb (work is then split, with the same result), "
         "training.batch_size or lattice.dimensions",
     )
@@ -99,10 +103,8 @@ def header_lines(
     Raises:
         ConfigError: when the run does not fit into memory.
     """
-    expected = expected_memory(config, student, graph)
-    check_memory(expected, device)
-    lattice, plan = student.lattice, expected["plan"]
-    assert isinstance(plan, MemoryPlan)
+    plan, peak_gb = expected_memory(config, student, graph)
+    check_memory(peak_gb, device)
     sides = " x ".join(str(side) for side in config.lattice.dimensions)
     parameters = sum(parameter.numel() for parameter in student.parameters())
     available = available_gb(device)
@@ -111,8 +113,8 @@ def header_lines(
         f"cube: {sides}, {graph.num_cells:,} cells, {graph.num_edges:,} edges, "
         f"{config.model.dynamics.steps} steps, {parameters:,} parameters, on {device}, "
         f"{torch.get_num_threads()} thread(s)",
-        f"sums over neighbours: {lattice.backend}{_reason(config, student, device)}",
-        f"memory: rollout {plan}; whole run about {expected['peak_gb']:.1f} GB{free}",
+        f"sums over neighbours: {student.lattice.backend}{_reason(config, student, device)}",
+        f"memory: rollout {plan}; whole run about {peak_gb:.1f} GB{free}",
     ]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 
@@ -14,8 +13,8 @@ from latticegraph.training.run_folder import RunFolder
 from latticegraph.training.run_log import RunLog
 
 
-class Reporter:
-    """Every record goes to the log; people see some of them.
+class Reporter(ExitStack):
+    """Every record goes to the log; people see some of them. To be closed by ``with``.
 
     Args:
         folder: of the run; its metrics file exists.
@@ -33,25 +32,11 @@ class Reporter:
         console: Console | None = None,
         silent: bool = False,
     ) -> None:
+        super().__init__()
         self._silent = silent
         if not silent:
-            self._log = RunLog(folder, None if done is None else done + 1)
-            self._console = TrainingConsole(total, done or 0, console)
-
-    def __enter__(self) -> Self:
-        self._stack = ExitStack()
-        if not self._silent:
-            self._stack.enter_context(self._log)
-            self._stack.enter_context(self._console)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+            self._log = self.enter_context(RunLog(folder, None if done is None else done + 1))
+            self._console = self.enter_context(TrainingConsole(total, done or 0, console))
 
     def advance(self, done: int) -> None:
         """Show that ``done`` updates are done."""

@@ -13,7 +13,7 @@ from latticegraph.config import LatticeSettings, ModelSettings
 from latticegraph.lattice import LatticeGraph
 from latticegraph.lattice import graph as graph_module
 from latticegraph.model import Lattice3D
-from latticegraph.model.neighbourhoods import make_stencils
+from latticegraph.model.neighbourhoods import summed_stencils
 
 ALONG = [(0, 0, 1), (0, 0, -1)]
 
@@ -85,7 +85,7 @@ def test_27_cube_is_transformed_without_building_edges() -> None:
         {"dynamics": {"steps": 6, "min_steps": 6}, "aggregation": "auto"}
     )
     for device in ("cpu", "cuda"):
-        own = [s for s in make_stencils(graph) if not s.is_self]
+        own = summed_stencils(graph)
         assert cheapest(own, 16, 8, device) == "fft"
     lattice = Lattice3D(settings, graph, batch=8)
     assert lattice.backend == "fft"

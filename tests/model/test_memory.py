@@ -19,7 +19,7 @@ from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Lattice3D, Student
 from latticegraph.model.memory import GIB, Work, plan_rollout, shared_bytes
-from latticegraph.model.neighbourhoods import make_stencils
+from latticegraph.model.neighbourhoods import summed_stencils
 from latticegraph.model.rollout import Rollout
 from tests.model.conftest import assert_same, excite, small_lattice, small_model
 
@@ -118,7 +118,7 @@ def test_need_grows_with_the_samples_of_a_chunk(work: Work, every: int) -> None:
 
 def test_shared_bytes_are_those_of_the_kernels() -> None:
     """By hand, for 3 x 3 x 3 cells joined to 6 neighbours each: 2 x (9 x 2) x 3 edges."""
-    stencils = [make_stencils(LatticeGraph.build(small_lattice(dimensions=(3, 3, 3))))[1]]
+    stencils = [summed_stencils(LatticeGraph.build(small_lattice(dimensions=(3, 3, 3))))[0]]
     assert stencils[0].num_edges == 108
     assert shared_bytes(stencils, 2, "spmm") == 108 * 2 * (2 * 4 + 4 * 4)
     assert shared_bytes(stencils, 2, "scatter", 8) == 108 * 2 * 8 * 3

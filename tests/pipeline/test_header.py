@@ -50,7 +50,8 @@ def test_header_tells_size_sums_and_memory(
         f"fft {times[1]:.3g})"
     )
     assert times[0] < times[1]
-    plan, peak = student.lattice.plan(16, 3, 4), expected_memory(config, student, graph)["peak_gb"]
+    plan, peak = expected_memory(config, student, graph)
+    assert plan == student.lattice.plan(16, 3, 4)
     assert memory == (f"memory: rollout {plan}; whole run about {peak:.1f} GB of 12.3 GB free")
 
 
@@ -90,11 +91,9 @@ def test_expected_peak_counts_five_copies_of_every_parameter(make_config: Make) 
         built_one = built(make_config(kind, f"model.transformer.hidden={hidden}"))
         found.append(expected_memory(*built_one))
         counts.append(sum(parameter.numel() for parameter in built_one[1].parameters()))
-        assert found[-1]["plan"] == built_one[1].lattice.plan(16, 3, 4)
-        assert found[-1]["rollout_gb"] == found[-1]["plan"].gb
-    assert found[0]["rollout_gb"] == found[1]["rollout_gb"]
+    assert found[0][0] == found[1][0]
     copies = 5 * 4 * (counts[1] - counts[0]) / 2**30
-    assert found[1]["peak_gb"] - found[0]["peak_gb"] == pytest.approx(copies, rel=1e-6)
+    assert found[1][1] - found[0][1] == pytest.approx(copies, rel=1e-6)
 
 
 def test_run_larger_than_free_memory_is_refused(
@@ -115,7 +114,7 @@ def test_run_that_fits_is_not_refused(
     available: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(header, "available_gb", lambda device: available)
-    check_memory({"peak_gb": 7.0}, CPU)
+    check_memory(7.0, CPU)
 
 
 def test_free_memory_is_what_the_system_tells(
