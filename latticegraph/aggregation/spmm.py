@@ -6,25 +6,13 @@ edges, O offsets.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from latticegraph.aggregation.opaque import opaque
 
 _INT32 = 2**31 - 1
-_TENSORS = (
-    "crow",
-    "col",
-    "crow_t",
-    "col_t",
-    "offset_E",
-    "offset_t_E",
-    "offset_crow",
-    "offset_col",
-)
+_TENSORS = ("crow", "col", "crow_t", "col_t", "offset_E", "offset_t_E")
 
 
 class SparsePattern:
@@ -60,12 +48,6 @@ class SparsePattern:
         self.crow, self.col, order = _compress(target_E, source_E, num_cells, heads)
         self.crow_t, self.col_t, order_t = _compress(source_E, target_E, num_cells, heads)
         self.offset_E, self.offset_t_E = edge_offset_E[order], edge_offset_E[order_t]
-        # Rows of offsets, a one for every entry that has it: adds up gradients of shared weights.
-        self.offset_crow = torch.zeros(
-            int(edge_offset_E.max()) + 2 if len(edge_offset_E) else 1, dtype=torch.int64
-        )
-        self.offset_crow[1:] = torch.bincount(self.offset_E).cumsum(0)
-        self.offset_col = torch.argsort(self.offset_E, stable=True)
 
     def to(self, device: torch.device) -> SparsePattern:
         """Move the index tensors to ``device`` (in place)."""
@@ -83,10 +65,10 @@ class SparsePattern:
 
         The gradient reaches the weights through the first alone: both hold the same weights.
         """
-        places = (self.offset_E, self.offset_crow, self.offset_col)
-        entries: Tensor = _Spread.apply(weight_OH, *places)  # type: ignore[no-untyped-call]
-        transposed = weight_OH.detach().t()[:, self.offset_t_E]
-        return entries, transposed.reshape(-1)
+        weight_HO = weight_OH.t().contiguous()
+        entries = weight_HO.index_select(1, self.offset_E)
+        transposed = weight_HO.detach().index_select(1, self.offset_t_E)
+        return entries.view(-1), transposed.view(-1)
 
 
 def _compress(
@@ -119,7 +101,7 @@ def sparse_product(values_JKB: Tensor, crow: Tensor, col: Tensor, entries_E: Ten
     result_JKB = _like(values_JKB, crow, col, entries_E)
     matrix = _matrix(crow, col, entries_E)
     for v_KB, out_KB in zip(values_JKB, result_JKB, strict=True):
-        torch.mm(matrix, v_KB, out=out_KB)
+        torch.addmm(out_KB, matrix, v_KB, beta=0, out=out_KB)  # mm would copy its result
     return result_JKB
 
 
@@ -132,35 +114,5 @@ def sampled_product(left_JKB: Tensor, right_JKB: Tensor, crow: Tensor, col: Tens
     """``s(i, k) = sum over j of <left[j, i], right[j, k]>`` at the entries of the pattern."""
     sampled = _matrix(crow, col, left_JKB.new_zeros(col.numel()))
     for l_KB, r_KB in zip(left_JKB, right_JKB, strict=True):
-        sampled = torch.sparse.sampled_addmm(sampled, l_KB, r_KB.t())
+        torch.sparse.sampled_addmm(sampled, l_KB, r_KB.t(), out=sampled)
     return sampled.values()
-
-
-def _rows(grad_EH: Tensor, crow: Tensor, col: Tensor) -> Tensor:
-    return grad_EH.new_empty(crow.numel() - 1, grad_EH.shape[1])
-
-
-@opaque(_rows)
-def sum_by_offset(grad_EH: Tensor, crow: Tensor, col: Tensor) -> Tensor:
-    """Sum of the rows that share an offset, (O, H)."""
-    ones_E, size = grad_EH.new_ones(col.numel()), (crow.numel() - 1, col.numel())
-    return torch.sparse_csr_tensor(crow, col, ones_E, size, check_invariants=False) @ grad_EH
-
-
-class _Spread(torch.autograd.Function):
-    """Weights of offsets to entries of the matrix; gradients add up in a fixed order, fast."""
-
-    @staticmethod
-    def forward(ctx: Any, weight_OH: Tensor, offset_E: Tensor, crow: Tensor, col: Tensor) -> Tensor:
-        ctx.save_for_backward(crow, col)
-        ctx.shape = weight_OH.shape
-        return weight_OH.t()[:, offset_E].reshape(-1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        crow, col = ctx.saved_tensors
-        offsets, heads = ctx.shape
-        grad_OH = sum_by_offset(grads[0].view(heads, -1).t().contiguous(), crow, col)
-        # Offsets beyond the largest one in use have no entry.
-        return torch.nn.functional.pad(grad_OH, (0, 0, 0, offsets - len(grad_OH))), None, None, None
