@@ -6,12 +6,13 @@ Legend: B batch, N cells, C channels, K = C B columns, E edges.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from latticegraph.aggregation import Backend
+from latticegraph.aggregation import Backend, Neighbourhood, Sums
 from latticegraph.distributed import all_sum
 from latticegraph.lattice.edge_types import EdgeType
 from latticegraph.model.layout import Layout
@@ -82,12 +83,11 @@ class SpatialLoss(nn.Module):
         else:
             x = self.layout.columns(x_CNB).unflatten(1, (-1, len(self.degree_N)))
             axis, degree = 2, self.degree_N.to(x.dtype)
-        # Below a millionth of the uncentred energy there is only rounding left to divide by.
-        floor = 1e-6 * (degree * x.detach().square()).sum()
-        x = x - self._sum(degree * x, axis) / self._sum(degree, 0).sum()
-        energy = (degree * x.square()).sum()
-        summed = self.hood.sum(x.flatten(1), self.hood.prepare(self.ones_O1.to(x.dtype))).view_as(x)
-        energy, smooth, floor = self.reduce(torch.stack([energy, (x * summed).sum(), floor]))
+        with torch.no_grad():
+            mean = self._sum(degree * x, axis) / self._sum(degree, 0).sum()
+            ones = self.hood.prepare(self.ones_O1.to(x.dtype))
+        sums: Tensor = _Energies.apply(x, mean, degree, self.hood, ones)  # type: ignore[no-untyped-call]
+        energy, smooth, floor = self.reduce(sums)
         quotient: Tensor
         quotient = (energy - smooth) / energy.maximum(floor).clamp_min(torch.finfo(x.dtype).tiny)
         return quotient
@@ -96,6 +96,33 @@ class SpatialLoss(nn.Module):
         """The sum over cells, those of all slabs."""
         own = value.sum(axis, keepdim=True)
         return own if self.slab is None else all_sum(own, self.slab.processes)
+
+
+class _Energies(torch.autograd.Function):
+    r"""``sum d x^2`` and ``sum x A x`` of centred states, and the smallest energy to divide by.
+
+    A is symmetric, so that the gradient needs no further sum over neighbours. The centring has no
+    part in it: ``sum over i of d_i x_i`` and of ``(A x)_i`` are 0 once x is centred.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, mean: Tensor, degree: Tensor, hood: Neighbourhood, ones: Sums
+    ) -> Tensor:
+        x = x - mean
+        weighted, summed = degree * x, hood.sum(x.flatten(1), ones).view_as(x)
+        ctx.save_for_backward(weighted, summed)
+        energy, smooth = (weighted * x).sum(), (summed * x).sum()
+        # Below a millionth of the uncentred energy there is only rounding left to divide by.
+        floor = 1e-6 * (energy + (degree * mean.square()).sum())
+        return torch.stack([energy, smooth, floor])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        weighted, summed = ctx.saved_tensors
+        of_energy, of_smooth, _ = 2 * grads[0]
+        return torch.addcmul(weighted * of_energy, summed, of_smooth), None, None, None, None
 
 
 def _unchanged(sums: Tensor) -> Tensor:
