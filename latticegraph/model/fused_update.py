@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from latticegraph.aggregation import FastNeighbourhood, Neighbourhood
 from latticegraph.model.expert import Expert, Gradient
+from latticegraph.model.layout import repeat_columns
 
 if TYPE_CHECKING:
     from latticegraph.model.lattice3d import Prepared
@@ -193,7 +194,8 @@ class _Mix(torch.autograd.Function):
                 moved_B > 0, grad_change_B / (size_B * moved_B).clamp_min(tiny), 0
             )
             back_B = grad_change_B * (moved_B / size_B) / size_B / size_B
-            along, back = (_columns(v_B, ctx.shape, x_CM) for v_B in (along_B, back_B))
+            values_2B, cells = torch.stack([along_B, back_B]), max(ctx.shape)
+            along, back = repeat_columns(values_2B, cells, ctx.shape[0] == -1)
             moved_CM = torch.sub(new_CM, x_CM).mul_(along)
             grad_x = torch.mul(x_CM, back).add_(moved_CM).neg_()
             grad_CM = moved_CM if grad_CM is None else moved_CM.add_(grad_CM)
@@ -201,14 +203,6 @@ class _Mix(torch.autograd.Function):
             return (None,) * (4 + len(proposals))
         grad_share = torch.stack([(grad_CM * y_CM).sum(0) for y_CM in proposals])
         return None, None, grad_x, grad_share, *(grad_CM * share_M for share_M in share_XM)
-
-
-def _columns(value_B: Tensor, shape: tuple[int, int], like_CM: Tensor) -> Tensor:
-    """Per-sample values as one row of columns."""
-    value = value_B[None] if shape[1] == -1 else value_B[:, None]
-    cells = shape[0] if shape[1] == -1 else shape[1]
-    size = (cells, len(value_B)) if shape[1] == -1 else (len(value_B), cells)
-    return value.expand(size).reshape(1, like_CM.shape[1])
 
 
 def mix(

@@ -5,8 +5,9 @@ Legend: C channels, N cells, B batch, M = N B columns, X experts, T steps, K row
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from latticegraph.config.model import ModelSettings
 from latticegraph.distributed import all_gather, all_sum
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model.distant_expert import DistantExpert
-from latticegraph.model.expert import Expert, mapped
+from latticegraph.model.expert import Expert, LinearMap, mapped
 from latticegraph.model.functional_expert import FunctionalExpert
 from latticegraph.model.fused_update import mix, propose_all
 from latticegraph.model.gating import Gate, GatingNetwork
@@ -37,15 +38,26 @@ class Prepared:
 
     Attributes:
         sums: per expert, its edge weights in the form its sums need.
-        weight_KC: linear maps of the state, those of every expert and of the gates stacked.
+        maps: linear maps of the state, those of every expert and then that of the gates.
+        weight_KC: all of them stacked.
         bias_K: their biases.
-        rows: per expert, how many rows each of its maps has; those of the gates come last.
+        rows: per expert, how many rows each of its maps has.
     """
 
     sums: tuple[Sums, ...]
+    maps: tuple[LinearMap, ...]
     weight_KC: Tensor
     bias_K: Tensor
     rows: tuple[tuple[int, ...], ...]
+
+
+def _guarded(guards: Sequence[Any]) -> list[bool]:
+    """Which assumptions of a compiled step are checked in every call.
+
+    All but those about what a lattice holds besides tensors and hooks: it never changes.
+    """
+    kept = ("TENSOR_MATCH", "EMPTY_NN_MODULE_HOOKS_DICT")
+    return [guard.guard_type in kept or not guard.name.startswith("self") for guard in guards]
 
 
 class Lattice3D(nn.Module):
@@ -108,7 +120,13 @@ class Lattice3D(nn.Module):
         # Passes without gradients are short already, and their last batch has another shape.
         self._compiled: Callable[..., Steps] | None = None
         if settings.compile:
-            self._compiled = torch.compile(self._take_steps, fullgraph=True, dynamic=False)
+            self._compiled = torch.compile(
+                self._take_steps,
+                fullgraph=True,
+                dynamic=False,
+                # Around small tensors, calls from C++ instead of Python save a twentieth.
+                options={"guard_filter_fn": _guarded, "cpp_wrapper": device == "cpu"},
+            )
         self._by_hand = not settings.experts.norm and self.backend != "scatter"
         self.layout = Layout(graph, samples_inner=self.backend != "fft")
         if settings.init.init_method == "transport":
@@ -133,9 +151,9 @@ class Lattice3D(nn.Module):
         ]
         rows = tuple(tuple(weight.shape[0] for weight, _ in own) for own in maps)
         gates = (self.gating.logits.weight, self.gating.logits.bias)
-        stacked = [*(pair for own in maps for pair in own), gates]
-        zeros = [w.new_zeros(w.shape[0]) if b is None else b for w, b in stacked]
-        return Prepared(sums, torch.cat([w for w, _ in stacked]), torch.cat(zeros), rows)
+        flat = (*(pair for own in maps for pair in own), gates)
+        biases = [w.new_zeros(w.shape[0]) if b is None else b for w, b in flat]
+        return Prepared(sums, flat, torch.cat([w for w, _ in flat]), torch.cat(biases), rows)
 
     def _experts(self) -> list[Expert]:
         return [expert for expert in self.experts if isinstance(expert, Expert)]
@@ -146,9 +164,7 @@ class Lattice3D(nn.Module):
         short = torch.is_autocast_enabled(x_CM.device.type)
         if self._by_hand and not short and not torch.compiler.is_compiling():
             return propose_all(self._experts(), hoods, x_CM, prepared)
-        rows_KM = mapped(prepared.weight_KC, prepared.bias_K, x_CM).to(x_CM.dtype)
-        counts = [count for own in prepared.rows for count in own]
-        *rows, logits_XM = rows_KM.split([*counts, len(self.experts)])
+        *rows, logits_XM = self._map(x_CM, prepared)
         remaining = iter(rows)
         proposals = [
             expert.proposal(x_CM, hood, own, [next(remaining) for _ in counted])
@@ -157,6 +173,14 @@ class Lattice3D(nn.Module):
             )
         ]
         return proposals, logits_XM
+
+    def _map(self, x_CM: Tensor, prepared: Prepared) -> Sequence[Tensor]:
+        """The state under every linear map, that of the gates last."""
+        if torch.compiler.is_compiling():  # it would copy the gradients of one product's parts
+            return [mapped(weight, bias, x_CM).to(x_CM.dtype) for weight, bias in prepared.maps]
+        rows_KM = mapped(prepared.weight_KC, prepared.bias_K, x_CM).to(x_CM.dtype)
+        parts: Sequence[Tensor] = rows_KM.split([weight.shape[0] for weight, _ in prepared.maps])
+        return parts
 
     def take_steps(
         self, x_CM: Tensor, prepared: Prepared, active_B: Tensor | None, count: int

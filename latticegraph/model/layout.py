@@ -5,10 +5,40 @@ Legend: C channels, N cells, B batch, M = N B columns, X experts.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from latticegraph.aggregation.opaque import opaque
 from latticegraph.lattice import LatticeGraph
+
+
+def _repeated(value_RK: Tensor, times: int, inner: bool) -> Tensor:
+    return value_RK.new_empty(value_RK.shape[0], value_RK.shape[1] * times)
+
+
+# The compiler, if it saw through this, would look the values up one by one wherever they are used.
+@opaque(_repeated)
+def repeat_columns(value_RK: Tensor, times: int, inner: bool) -> Tensor:
+    """Every column ``times`` times: beside itself (``inner``), or all of them one after another."""
+    return value_RK.repeat_interleave(times, 1) if inner else value_RK.repeat(1, times)
+
+
+class _SumOverSamples(torch.autograd.Function):
+    """(X, N, B) or (X, B, N) to (X, N)."""
+
+    @staticmethod
+    def forward(ctx: Any, grid: Tensor, samples_inner: bool) -> Tensor:
+        ctx.shape, ctx.samples_inner = grid.shape, samples_inner
+        return grid.sum(-1 if samples_inner else -2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        samples = ctx.shape[-1 if ctx.samples_inner else -2]
+        return repeat_columns(grads[0], samples, ctx.samples_inner).view(ctx.shape), None
 
 
 class Layout:
@@ -68,7 +98,8 @@ class Layout:
         grid = self.per_sample(value_XM)
         if weight_B is not None:
             grid = grid * self.spread(weight_B)
-        return self._numbered(grid.sum(-1 if self.samples_inner else -2), 1)
+        total_XN: Tensor = _SumOverSamples.apply(grid, self.samples_inner)  # type: ignore[no-untyped-call]
+        return self._numbered(total_XN, 1)
 
     def spread(self, value_B: Tensor) -> Tensor:
         """A view of per-sample values that broadcasts against :meth:`per_sample`."""

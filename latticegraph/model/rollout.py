@@ -5,6 +5,7 @@ Legend: C channels, N cells, B batch, M = N B columns, X experts, T steps.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 if TYPE_CHECKING:
     from latticegraph.model.lattice3d import Lattice3D, Prepared
 
-# Steps of one compiled graph: a call costs about a millisecond, compiling half a minute a step.
-STEPS_AT_ONCE = 2
+# Most steps of one compiled graph: every call costs time, and every step six seconds of compiling.
+STEPS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,9 @@ class _Course:
         """Some steps: the arguments as they become, sums of usage and z, changes, all states."""
         lattice, dynamics = self.lattice, self.dynamics
         stops = dynamics.tolerance > 0
-        at_once = 1 if stops or self.record else STEPS_AT_ONCE
+        # Graphs of one length, as far as that is possible, are compiled once.
+        graphs = math.ceil(count / STEPS_AT_ONCE)
+        at_once = 1 if stops or self.record else math.ceil(count / graphs)
         usage, z, changes, states = [], [], [], []
         for t in range(first, first + count, at_once):
             number = min(at_once, first + count - t)

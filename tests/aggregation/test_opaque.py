@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from latticegraph.aggregation import GridNeighbourhood, SparseNeighbourhood
+from latticegraph.model.layout import repeat_columns
 from tests.aggregation.conftest import columns, make_case
 
 CASE = make_case((3, 4, 5), False, [(0, 0, 0), (1, 0, -2), (-2, 3, 1), (0, -1, 0)], (4, 2), 2)
@@ -36,15 +37,17 @@ def sparse_calls() -> dict[str, tuple[Any, ...]]:
     values, weight, _ = CASE.random()
     pattern, (entries, _) = hood.pattern, hood.prepare(weight)
     stacked = pattern.stacked(values.flatten(1))
-    rows = torch.randn(len(pattern.offset_col), 2, dtype=torch.float64)
     return {
         "sparse_product": (stacked, pattern.crow, pattern.col, entries),
         "sampled_product": (stacked, stacked, pattern.crow, pattern.col),
-        "sum_by_offset": (rows, pattern.offset_crow, pattern.offset_col),
     }
 
 
-CALLS = {**grid_calls(), **sparse_calls()}
+CALLS = {
+    **grid_calls(),
+    **sparse_calls(),
+    "repeat_columns": (torch.randn(2, 3), 5, True),
+}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -63,6 +66,12 @@ def test_convolve_without_a_gradient_keeps_nothing() -> None:
     summed, kept = operator(*arguments)
     assert kept.numel() == 0
     torch.testing.assert_close(summed, operator(*CALLS["convolve"])[0])
+
+
+def test_columns_are_repeated_beside_themselves_or_one_after_another() -> None:
+    rows = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    assert repeat_columns(rows, 2, True).tolist() == [[1, 1, 2, 2, 3, 3], [4, 4, 5, 5, 6, 6]]
+    assert repeat_columns(rows, 2, False).tolist() == [[1, 2, 3, 1, 2, 3], [4, 5, 6, 4, 5, 6]]
 
 
 def test_every_operator_is_tested() -> None:

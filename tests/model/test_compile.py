@@ -17,6 +17,8 @@ from tests.model.conftest import assert_same, excite, small_lattice, small_model
 # The sums are operators of their own for the compiler; what it builds around them is not tested
 # here, so the one that needs no C++ compiler will do.
 COMPILER = "aot_eager"
+ALL = {"steps": 3, "min_steps": 3}
+STOPS = {"steps": 8, "min_steps": 2, "tolerance": 0.5, "patience": 1}
 
 
 @pytest.mark.slow
@@ -55,16 +57,18 @@ def test_compiled_step_equals_eager_with_gradients(backend: str, crowded: bool) 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("backend", ["spmm", "fft"])
-def test_rollout_of_compiled_steps_equals_eager_with_gradients(backend: str) -> None:
-    """The setting ``compile``, with samples that stop on their own."""
+@pytest.mark.parametrize(("backend", "dynamics"), [("spmm", STOPS), ("fft", STOPS), ("spmm", ALL)])
+def test_rollout_of_compiled_steps_equals_eager_with_gradients(
+    backend: str, dynamics: dict[str, Any]
+) -> None:
+    """The setting ``compile``: samples that stop on their own, and all steps in one graph."""
     graph = LatticeGraph.build(small_lattice(dimensions=(3, 4, 5)))
     results = []
     for compiled in (False, True):
         model = small_model(
             aggregation=backend,
             compile=compiled,
-            dynamics={"steps": 8, "min_steps": 2, "tolerance": 0.5, "patience": 1},
+            dynamics=dynamics,
         )
         torch.manual_seed(7)
         lattice = Lattice3D(model, graph).double()
@@ -73,8 +77,9 @@ def test_rollout_of_compiled_steps_equals_eager_with_gradients(backend: str) -> 
         x = torch.randn(4, 60, 3, dtype=torch.float64, generator=generator)
         x = (x * torch.tensor([0.03, 1.0, 10.0])).requires_grad_()
         rollout = lattice.rollout(x)
-        assert len(set(rollout.steps_B.tolist())) > 1
-        (rollout.states_CNB.square().mean() + rollout.change_T.sum()).backward()
+        assert len(set(rollout.steps_B.tolist())) == (1 if dynamics == ALL else 2)
+        usage = rollout.usage_XN.square().sum()
+        (rollout.states_CNB.square().mean() + rollout.change_T.sum() + usage).backward()
         fields = [rollout.states_CNB, rollout.usage_XN, rollout.change_T, x.grad]
         results.append([*fields, *[p.grad for p in lattice.parameters()]])
     for eager, fast in zip(*results, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -87,6 +88,25 @@ def test_lattice_rollout_is_repeated_steps(build: Build, backend: str) -> None:
     for _ in range(3):
         by_hand = student.lattice.step(by_hand)[0]
     assert torch.equal(student.lattice.rollout(x, 3).states_CNB, by_hand)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"), [(1, [1]), (8, [8]), (9, [5, 4]), (16, [8, 8]), (17, [6, 6, 5])]
+)
+def test_lattice_steps_are_compiled_in_few_lengths(
+    build: Build, steps: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every length is a graph of its own, which takes long to compile."""
+    lattice, counts = build().lattice, []
+    take = lattice.take_steps
+
+    def counted(*arguments: Any) -> Any:
+        counts.append(arguments[-1])
+        return take(*arguments)
+
+    monkeypatch.setattr(lattice, "take_steps", counted)
+    lattice.rollout(torch.randn(4, 80, 2, dtype=torch.float64), steps)
+    assert counts == expected
 
 
 def one_at_a_time(build: Build, model: dict[str, object]) -> Student:
