@@ -47,7 +47,7 @@ def test_expected_time_is_the_formula(device: str) -> None:
         edges * 4 * (rates.edge * 8 + rates.row) / 1e6
     )
     assert expected_ms("fft", own, 4, 8, device) == pytest.approx(
-        points * 4 * 8 * rates.point / 1e6
+        (points * 4 * 8 * rates.point + rates.start) / 1e6
     )
     for way in ("spmm", "fft"):
         twice = expected_ms(way, own * 2, 4, 8, device)
