@@ -68,8 +68,9 @@ class SparsePattern:
         The gradient reaches the weights through the first alone: both hold the same weights.
         """
         weight_HO = weight_OH.t().contiguous()
-        entries = weight_HO.index_select(1, self.offset_E)
-        transposed = weight_HO.detach().index_select(1, self.offset_t_E)
+        heads = weight_HO.shape[0]
+        entries = weight_HO.gather(1, self.offset_E.expand(heads, -1))
+        transposed = weight_HO.detach().gather(1, self.offset_t_E.expand(heads, -1))
         return entries.view(-1), transposed.view(-1)
 
 
@@ -114,10 +115,10 @@ def _entries(left_JKB: Tensor, right_JKB: Tensor, crow: Tensor, col: Tensor) -> 
 @opaque(_entries)
 def sampled_product(left_JKB: Tensor, right_JKB: Tensor, crow: Tensor, col: Tensor) -> Tensor:
     """``s(i, k) = sum over j of <left[j, i], right[j, k]>`` at the entries of the pattern."""
-    if left_JKB.device.type == "cpu" and left_JKB.shape[2] > 1:
+    columns = left_JKB.shape[2]
+    if left_JKB.device.type == "cpu" and columns > 1 and columns % LANES:
         # Rows of 2 to 7 numbers took ten times as long as rows of 8: they are not vectorised.
-        extra = (0, -left_JKB.shape[2] % LANES)
-        left_JKB, right_JKB = pad(left_JKB, extra), pad(right_JKB, extra)
+        left_JKB, right_JKB = (pad(part, (0, -columns % LANES)) for part in (left_JKB, right_JKB))
     sampled = _matrix(crow, col, left_JKB.new_zeros(col.numel()))
     for l_KB, r_KB in zip(left_JKB, right_JKB, strict=True):
         torch.sparse.sampled_addmm(sampled, l_KB, r_KB.t(), out=sampled)
