@@ -37,7 +37,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     Raises:
         ConfigError: when the file cannot be written.
     """
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, (title, whats) in zip(panels, PANELS.items(), strict=True):
         for what in whats:
@@ -48,7 +48,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     panels[0].set_ylabel("ns per cell, sample and step, forward + backward")
     try:
         replace_file(path, lambda temporary: figure.savefig(temporary, format="png", dpi=130))

@@ -89,7 +89,9 @@ def test_benchmark_peak_memory_counts_a_number_per_edge_where_there_is_one(
     for edge_level in ("scatter", "pyg_edge"):
         assert rows[edge_level]["peak_mb"] >= message
     assert rows["fft"]["peak_mb"] < message
-    assert rows["spmm"]["peak_mb"] < message
+    # Its two samples are padded to eight, in both factors of the sampled product.
+    padded = 2 * 64 * 32 * 8 * 4 / 1e6
+    assert rows["spmm"]["peak_mb"] < padded + message / 2
     assert rows["floor"]["peak_mb"] is None
 
 
