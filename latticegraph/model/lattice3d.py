@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from latticegraph.aggregation import Sums
 from latticegraph.config.model import ModelSettings
 from latticegraph.distributed import all_gather, all_sum
+from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model.distant_expert import DistantExpert
 from latticegraph.model.expert import Expert, LinearMap, mapped
@@ -82,6 +83,9 @@ class Lattice3D(nn.Module):
 
     Shapes:
         (C, N, B) -> Rollout
+
+    Raises:
+        ConfigError: slabs are neither compiled nor summed by another way than convolution.
     """
 
     def __init__(
@@ -119,6 +123,13 @@ class Lattice3D(nn.Module):
         self.neighbourhoods = make_neighbourhoods(graph, settings.experts.heads, self.backend)
         # Passes without gradients are short already, and their last batch has another shape.
         self._compiled: Callable[..., Steps] | None = None
+        if settings.compile and graph.slab is not None:
+            raise ConfigError(
+                "model.compile",
+                "expected false for run.parallel 'slabs', whose steps speak to other processes, "
+                "got true",
+                "Set it to false, or run.parallel to data",
+            )
         if settings.compile:
             self._compiled = torch.compile(
                 self._take_steps,

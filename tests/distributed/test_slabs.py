@@ -176,6 +176,16 @@ def test_slabs_are_summed_by_convolution_only(way):
         Student(config.model, graph, 16)
 
 
+def test_slabs_are_not_compiled():
+    config = Config.model_validate({"model": {"compile": True}})
+    graph = LatticeGraph.build(NINE, Processes(1, 2))
+    wanted = (
+        r"^model\.compile: expected false for run\.parallel 'slabs', .* got true\. Set it to fal"
+    )
+    with pytest.raises(ConfigError, match=wanted):
+        Student(config.model, graph, 16)
+
+
 def test_slabs_need_no_batch_that_can_be_divided():
     config = Config.model_validate({"run": {"parallel": "slabs"}, "training": {"batch_size": 5}})
     check_processes(config, Processes(0, 3))

@@ -100,6 +100,18 @@ def test_spatial_equals_naive_loop(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_spatial_takes_rounding_around_a_constant_for_none(
+    make_output: MakeOutput, backend: Backend
+) -> None:
+    """Noise of a ten-millionth is no roughness; of a hundredth it is."""
+    noise = torch.randn(2, 60, 3, generator=torch.Generator().manual_seed(0))
+    loss = SpatialLoss(cube(), backend)
+    for size, least, most in ((1e-4, 0.0, 1e-6), (10.0, 0.8, 1.3)):
+        value = loss(make_output(states_CNB=1000.1 + size * noise), NO_TARGET).item()
+        assert least <= value <= most
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("graph", boxes(), ids=lambda g: str(g.settings.dimensions))
 def test_spatial_counts_degrees_exactly(graph: LatticeGraph, backend: Backend) -> None:
     loss = SpatialLoss(graph, backend)

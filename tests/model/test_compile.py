@@ -84,3 +84,34 @@ def test_rollout_of_compiled_steps_equals_eager_with_gradients(
         results.append([*fields, *[p.grad for p in lattice.parameters()]])
     for eager, fast in zip(*results, strict=True):
         assert_same(fast, eager, within=1e-11)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_steps_follow_batch_precision_and_frozen_parameters() -> None:
+    """What the graph was compiled for is checked in every call, of what can change."""
+    graph = LatticeGraph.build(small_lattice(dimensions=(3, 4, 5)))
+    torch.manual_seed(7)
+    plain, compiled = (
+        Lattice3D(small_model(compile=setting, dynamics=ALL), graph) for setting in (False, True)
+    )
+    excite(plain)
+    compiled.load_state_dict(plain.state_dict())
+    candidate = "experts.1.candidate.weight"
+    for batch, kind, frozen in [
+        (2, torch.float32, True),
+        (2, torch.float32, False),
+        (3, torch.float64, False),
+    ]:
+        results = []
+        for lattice in (plain.to(kind), compiled.to(kind)):
+            lattice.zero_grad()
+            lattice.get_parameter(candidate).requires_grad_(not frozen)
+            x = torch.linspace(-1, 1, 240 * batch, dtype=kind).sin().view(4, 60, batch)
+            states = lattice.rollout(x).states_CNB
+            states.square().mean().backward()
+            gradients = {name: p.grad for name, p in lattice.named_parameters()}
+            assert (gradients.pop(candidate) is None) == frozen
+            results.append([states, *gradients.values()])
+        for one, other in zip(*results, strict=True):
+            assert_same(other, one, within=1e-4 if kind == torch.float32 else 1e-11)
