@@ -144,7 +144,7 @@ class ModelSettings(Section):
     compile: bool = Field(
         False,
         description="compile the lattice step with torch.compile: a minute once, less time "
-        "per update of small cubes; needs a C++ compiler",
+        "per update of small cubes; needs a C++ compiler; not with run.parallel slabs",
     )
     max_memory_gb: float = Field(
         4.0,
