@@ -1,13 +1,68 @@
-"""A project of few short sentences: a 3 x 3 x 3 cube and a teacher that is an array."""
+"""A project of few short sentences (a 3 x 3 x 3 cube, a teacher that is an array), and its runs."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 WIDTH = 12
+ROOT = Path(__file__).parents[2]
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def train_command(name: str, *options: str, processes: int = 2) -> list[str]:
+    """The train script on ``small.yaml``, under torchrun or alone."""
+    script = [str(ROOT / "scripts" / "train.py"), "--config", "small.yaml"]
+    starter = TORCHRUN if processes == 2 else ()
+    return [sys.executable, *starter, *script, "--experiment-name", name, *options]
+
+
+def train(
+    project: Path, name: str, *options: str, processes: int = 2
+) -> subprocess.CompletedProcess[str]:
+    """A whole run."""
+    return subprocess.run(
+        train_command(name, *options, processes=processes),
+        cwd=project,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=240,
+        check=False,
+    )
+
+
+def interrupted(
+    words: Sequence[str], project: Path, name: str, environment: Mapping[str, str] = os.environ
+) -> tuple[int, str]:
+    """Exit status and standard error of a run that Ctrl-C stops once it has logged an update."""
+    process = subprocess.Popen(
+        words,
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    metrics = project / "runs" / name / "metrics.jsonl"
+    try:
+        limit = time.monotonic() + 120
+        while not (metrics.is_file() and '"kind": "train"' in metrics.read_text("utf-8")):
+            assert process.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return process.returncode, errors
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.cli.conftest import ROOT, interrupted
+
 ENVIRONMENT = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
 
 
@@ -103,26 +103,9 @@ def test_script_error_is_one_line_and_status_2(project: Path) -> None:
 def test_interrupted_run_says_how_to_go_on_and_does(project: Path) -> None:
     phases = "training.phases=[{name: long, updates: 400}]"
     options = ("--config", "small.yaml", "--experiment-name", "stopped", "--set", phases)
-    process = subprocess.Popen(
-        command("train", *options),
-        cwd=project,
-        env=ENVIRONMENT | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    try:
-        metrics = project / "runs" / "stopped" / "metrics.jsonl"
-        limit = time.monotonic() + 60
-        while not (metrics.is_file() and '"kind": "train"' in metrics.read_text("utf-8")):
-            assert process.poll() is None
-            assert time.monotonic() < limit
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + signal.SIGINT, errors
+    unbuffered = ENVIRONMENT | {"PYTHONUNBUFFERED": "1"}
+    status, errors = interrupted(command("train", *options), project, "stopped", unbuffered)
+    assert status == 128 + signal.SIGINT, errors
     last = errors.strip().split("\n")[-1]
     assert last.startswith("interrupted after ")
     assert last.endswith(
@@ -134,6 +117,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     text = (project / "runs" / "stopped" / "report.json").read_text(encoding="utf-8")
     assert json.loads(text)["training"]["updates"] == 400
+    metrics = project / "runs" / "stopped" / "metrics.jsonl"
     updates = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
     logged = [row["update"] for row in updates if row["kind"] == "train"]
     assert logged == list(range(10, 401, 10))

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+from tests.cli.conftest import interrupted, train, train_command
+
 LONG = "training.phases=[{name: long, updates: 1000}]"
 
 pytestmark = pytest.mark.slow
-
-
-def command(name: str, *options: str, processes: int = 2) -> list[str]:
-    script = [str(ROOT / "scripts" / "train.py"), "--config", "small.yaml"]
-    starter = TORCHRUN if processes == 2 else ()
-    return [sys.executable, *starter, *script, "--experiment-name", name, *options]
-
-
-def run(project: Path, name: str, *options: str, processes: int = 2) -> Any:
-    return subprocess.run(
-        command(name, *options, processes=processes),
-        cwd=project,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=240,
-        check=False,
-    )
 
 
 def report(project: Path, name: str) -> dict[str, Any]:
@@ -43,7 +22,7 @@ def report(project: Path, name: str) -> dict[str, Any]:
 
 
 def test_torchrun_trains_the_run_of_one_process_and_speaks_once(project: Path) -> None:
-    one, two = run(project, "one", processes=1), run(project, "two")
+    one, two = train(project, "one", processes=1), train(project, "two")
     assert one.returncode == 0, one.stderr
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("report: runs/two/report.md") == 1
@@ -57,36 +36,19 @@ def test_torchrun_trains_the_run_of_one_process_and_speaks_once(project: Path) -
 
 
 def test_ctrl_c_under_torchrun_stops_all_and_one_process_goes_on(project: Path) -> None:
-    process = subprocess.Popen(
-        command("halted", "--set", LONG),
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    metrics = project / "runs" / "halted" / "metrics.jsonl"
-    try:
-        limit = time.monotonic() + 120
-        while not (metrics.is_file() and '"kind": "train"' in metrics.read_text("utf-8")):
-            assert process.poll() is None
-            assert time.monotonic() < limit
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode != 0
+    status, errors = interrupted(train_command("halted", "--set", LONG), project, "halted")
+    assert status != 0
     assert errors.count("interrupted after ") == 1, errors
     assert "AnotherFailed" not in errors
     last = project / "runs" / "halted" / "checkpoints" / "last.safetensors"
     assert last.is_file()
-    again = run(project, "halted", "--set", LONG, "--resume", "true", processes=1)
+    again = train(project, "halted", "--set", LONG, "--resume", "true", processes=1)
     assert again.returncode == 0, again.stderr
     assert report(project, "halted")["training"]["updates"] == 1000
 
 
 def test_error_under_torchrun_is_told_once(project: Path) -> None:
-    done = run(project, "odd", "--set", "training.batch_size=15")
+    done = train(project, "odd", "--set", "training.batch_size=15")
     assert done.returncode != 0
     wanted = "error: training.batch_size: expected a multiple of 2, the processes that share"
     assert done.stderr.count(wanted) == 1, done.stderr
@@ -96,7 +58,7 @@ def test_error_under_torchrun_is_told_once(project: Path) -> None:
 
 
 def test_other_commands_under_torchrun_are_done_by_one(project: Path) -> None:
-    done = run(project, "shown", "--print-config")
+    done = train(project, "shown", "--print-config")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("parallel: data") == 1
     assert not (project / "runs" / "shown").exists()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from latticegraph.training import MACHINE_FIELDS
+from tests.cli.conftest import interrupted, train, train_command
 
-ROOT = Path(__file__).parents[2]
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 SLABS = (
     "run.parallel=slabs",
     "lattice.dimensions=[9,4,5]",
@@ -30,22 +25,8 @@ SLABS = (
 pytestmark = pytest.mark.slow
 
 
-def command(name: str, *options: str, processes: int = 2) -> list[str]:
-    script = [str(ROOT / "scripts" / "train.py"), "--config", "small.yaml"]
-    starter = TORCHRUN if processes == 2 else ()
-    rest = ["--experiment-name", name, "--set", *SLABS, *options]
-    return [sys.executable, *starter, *script, *rest]
-
-
-def run(project: Path, *words: str, processes: int = 2) -> Any:
-    return subprocess.run(
-        command(*words, processes=processes),
-        cwd=project,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=240,
-        check=False,
-    )
+def run(project: Path, name: str, *options: str, processes: int = 2) -> Any:
+    return train(project, name, "--set", *SLABS, *options, processes=processes)
 
 
 def records(project: Path, name: str) -> list[dict[str, Any]]:
@@ -91,24 +72,8 @@ def test_slabs_train_the_run_of_one_process(project: Path, two: str) -> None:
 
 
 def test_slabs_go_on_after_an_interruption_bit_for_bit(project: Path, two: str) -> None:
-    process = subprocess.Popen(
-        command("halted-slabs"),
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    metrics = project / "runs" / "halted-slabs" / "metrics.jsonl"
-    try:
-        limit = time.monotonic() + 120
-        while not (metrics.is_file() and '"kind": "train"' in metrics.read_text("utf-8")):
-            assert process.poll() is None
-            assert time.monotonic() < limit
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
-    finally:
-        process.kill()
+    words = train_command("halted-slabs", "--set", *SLABS)
+    _, errors = interrupted(words, project, "halted-slabs")
     assert errors.count("interrupted after ") == 1, errors
     assert len(records(project, "halted-slabs")) < len(records(project, two))
     again = run(project, "halted-slabs", "--resume", "true")
