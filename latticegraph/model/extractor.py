@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from latticegraph.config.model import ModelSettings
 from latticegraph.distributed import all_sum
 from latticegraph.lattice import LatticeGraph
+from latticegraph.model.own_cells import OwnCells
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
@@ -42,10 +43,7 @@ class LatticeToEmbeddingExtractor(nn.Module):
         self.register_buffer("cells", graph.read_cells.clone(), persistent=False)
         self.cells: Tensor
         self.slab = graph.slab
-        # The cells read here, where this process holds a slab, and their places in the surface.
-        self.own: tuple[Tensor, Tensor] | None = None
-        if graph.slab is not None:
-            self.own = graph.slab.own(graph.read_cells)
+        self.own = None if graph.slab is None else OwnCells(graph, graph.read_cells)
         self.gain = nn.Parameter(torch.ones(cells * self.per_cell))
         self.offset = nn.Parameter(torch.zeros(cells * self.per_cell))
         self.correction: nn.Linear | None = None
@@ -72,9 +70,8 @@ class LatticeToEmbeddingExtractor(nn.Module):
         """States of the cells read; with slabs, every process gets all of them."""
         if self.slab is None or self.own is None:
             return x_CNB.index_select(1, self.cells)
-        position, cells = (t.to(x_CNB.device) for t in self.own)
         held = x_CNB.new_zeros(x_CNB.shape[0], len(self.cells), x_CNB.shape[2])
-        held = held.index_copy(1, position, x_CNB.index_select(1, cells))
+        held = held.index_copy(1, self.own.position, x_CNB.index_select(1, self.own.cells))
         return all_sum(held, self.slab.processes)
 
     @torch.no_grad()

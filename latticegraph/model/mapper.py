@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from latticegraph.config.model import ModelSettings
 from latticegraph.lattice import LatticeGraph
+from latticegraph.model.own_cells import OwnCells
 from latticegraph.model.positional import PositionalEncoding
 
 
@@ -36,10 +37,7 @@ class EmbeddingToLatticeMapper(nn.Module):
         self.channels, self.per_cell = settings.state_channels, settings.surface_channels
         self.register_buffer("cells", graph.written_cells.clone(), persistent=False)
         self.cells: Tensor
-        # The cells written here, where this process holds a slab, and their places in the surface.
-        self.own: tuple[Tensor, Tensor] | None = None
-        if graph.slab is not None:
-            self.own = graph.slab.own(graph.written_cells)
+        self.own = None if graph.slab is None else OwnCells(graph, graph.written_cells)
         rest = self.channels - self.per_cell
         self.lift_kind = settings.mapper.lift
         self.lift: nn.Parameter | None = None
@@ -71,5 +69,4 @@ class EmbeddingToLatticeMapper(nn.Module):
             face_CMB = face_CMB + self.position()[:, :, None]
         if self.own is None:
             return x_CNB.index_copy(1, self.cells, face_CMB)
-        position, cells = (t.to(x_CNB.device) for t in self.own)
-        return x_CNB.index_copy(1, cells, face_CMB[:, position])
+        return x_CNB.index_copy(1, self.own.cells, face_CMB[:, self.own.position])

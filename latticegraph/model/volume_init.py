@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from latticegraph.config.model import MapperSettings
 from latticegraph.lattice import LatticeGraph
+from latticegraph.model.own_cells import OwnCells
 
 
 class VolumeStateInitializer(nn.Module):
@@ -46,10 +47,7 @@ class VolumeStateInitializer(nn.Module):
         free[graph.written_cells] = False
         self.register_buffer("free_cells", free.nonzero().squeeze(1), persistent=False)
         self.free_cells: Tensor
-        # Those of them that this process holds, where it holds a slab, and their places among all.
-        self.own: tuple[Tensor, Tensor] | None = None
-        if graph.slab is not None:
-            self.own = graph.slab.own(self.free_cells)
+        self.own = None if graph.slab is None else OwnCells(graph, self.free_cells)
         self.state: Tensor
         self.decay: Tensor
         shape = (channels, int(free.sum()))
@@ -75,6 +73,5 @@ class VolumeStateInitializer(nn.Module):
             states = self.state[:, :, None].expand(-1, -1, batch)
         cells = self.free_cells
         if self.own is not None:
-            position, cells = (t.to(x_CNB.device) for t in self.own)
-            states = states[:, position]
+            cells, states = self.own.cells, states[:, self.own.position]
         return x_CNB.index_copy(1, cells, states.to(x_CNB.dtype))
