@@ -61,6 +61,7 @@ class SpatialLoss(nn.Module):
         self.slab = graph.slab
         degree_1N = self.hood.sum(one_N, self.hood.prepare(ones_O1))
         self.register_buffer("degree_N", degree_1N[0].round().float(), persistent=False)
+        self.total_degree = float(self._sum(self.degree_N.double(), 0))
         self.register_buffer("ones_O1", ones_O1.float(), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpatialLoss:
@@ -84,7 +85,7 @@ class SpatialLoss(nn.Module):
             x = self.layout.columns(x_CNB).unflatten(1, (-1, len(self.degree_N)))
             axis, degree = 2, self.degree_N.to(x.dtype)
         with torch.no_grad():
-            mean = self._sum(degree * x, axis) / self._sum(degree, 0).sum()
+            mean = self._sum(degree * x, axis) / self.total_degree
             ones = self.hood.prepare(self.ones_O1.to(x.dtype))
         sums: Tensor = _Energies.apply(x, mean, degree, self.hood, ones)  # type: ignore[no-untyped-call]
         energy, smooth, floor = self.reduce(sums)
