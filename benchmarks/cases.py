@@ -153,7 +153,7 @@ def train_case(
     student = Student(config.model, graph, TEACHER).to(device)
     torch.manual_seed(2)
     e_BD = torch.nn.functional.normalize(torch.randn(batch, TEACHER), dim=1).to(device)
-    backend = student.lattice.backend
+    backend = student.dynamics.backend
     variance = float(e_BD.var(0).mean()) if batch > 1 else 1.0
     loss = CombinedLoss(
         config.losses, config.model.gating, e_BD.mean(0), variance, graph, backend

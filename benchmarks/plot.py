@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latticegraph.errors import ConfigError
-from latticegraph.training.atomic import replace_file
+from latticegraph.files import replace_file
 
 COLOURS = {
     "spmm": "C0",

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latticegraph.errors import ConfigError
-from latticegraph.pipeline.json_file import write_json, write_text
+from latticegraph.files import write_json, write_text
 
 PIPED_WIDTH = 120
 BUSY = 0.05  # share of the cores taken by others above which times are marked

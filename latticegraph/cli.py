@@ -207,7 +207,7 @@ def _describe(options: argparse.Namespace) -> int:
 def _write(path: str | None, result: dict[str, Any]) -> None:
     if path is None:
         return
-    from latticegraph.pipeline.json_file import write_json
+    from latticegraph.files import write_json
 
     write_json(Path(path).expanduser(), result, "--json")
 

@@ -90,7 +90,7 @@ class Student(nn.Module):
                 self.surface_width,
                 settings.init.gain,
             )
-            self.lattice = Lattice3D(settings, graph, batch, device)
+            self.dynamics = Lattice3D(settings, graph, batch, device)
             self.extractor = LatticeToEmbeddingExtractor(settings, graph, teacher_dimension)
         self.register_buffer("mean_D", torch.zeros(teacher_dimension))
         self.register_buffer("target_mean_D", torch.zeros(teacher_dimension))
@@ -126,7 +126,7 @@ class Student(nn.Module):
         wanted_BS = self._surface(source_BD)
         raws, features = [], []
         for part_BS in wanted_BS.split(START_BATCH):
-            states = self.lattice.rollout(self._first_states(part_BS)).states_CNB
+            states = self.dynamics.rollout(self._first_states(part_BS)).states_CNB
             raws.append(self.extractor.raw_surface(states))
             if self.extractor.correction is not None:
                 features.append(self.extractor.raw_features(states))
@@ -168,7 +168,7 @@ class Student(nn.Module):
             record: keep the trajectory of all states.
         """
         x_CNB = self._first_states(self._surface(embedding_BD))
-        rollout = self.lattice.rollout(x_CNB, steps, record)
+        rollout = self.dynamics.rollout(x_CNB, steps, record)
         surface_BS, correction_BD = self.extractor(rollout.states_CNB)
         standard_BD = self._decode(surface_BS)
         if correction_BD is not None:

@@ -58,7 +58,7 @@ def dry_run(config: Config) -> dict[str, Any]:
             target_BD.mean(0),
             variance,
             graph,
-            student.lattice.backend,
+            student.dynamics.backend,
         ).to(device)
         start = time.perf_counter()
         with autocast(device, config.training.precision):

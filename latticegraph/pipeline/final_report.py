@@ -79,7 +79,7 @@ def lattice_off(student: Student, graph: LatticeGraph) -> Student:
     """
     dynamics = student.settings.dynamics.model_copy(update={"mode": "identity"})
     settings = student.settings.model_copy(update={"dynamics": dynamics})
-    settings = settings.model_copy(update={"aggregation": student.lattice.backend})
+    settings = settings.model_copy(update={"aggregation": student.dynamics.backend})
     off = Student(settings, graph, student.teacher_dimension)
     off.load_state_dict(student.state_dict())
     return off.to(student.std.device)

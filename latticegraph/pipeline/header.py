@@ -40,10 +40,10 @@ def expected_memory(
     settings, steps = config.model, config.model.dynamics.steps
     batch = config.training.batch_size
     with torch.enable_grad():
-        plan = student.lattice.plan(batch, steps, 4)
+        plan = student.dynamics.plan(batch, steps, 4)
     with torch.no_grad():
         start = min(START_BATCH, settings.mapper.start_samples)
-        others = [student.lattice.plan(b, steps, 4) for b in (start, config.evaluation.batch_size)]
+        others = [student.dynamics.plan(b, steps, 4) for b in (start, config.evaluation.batch_size)]
     parameters = sum(parameter.numel() for parameter in student.parameters())
     features = 0
     if settings.mapper.readout == "states":
@@ -113,7 +113,7 @@ def header_lines(
         f"cube: {sides}, {graph.num_cells:,} cells, {graph.num_edges:,} edges, "
         f"{config.model.dynamics.steps} steps, {parameters:,} parameters, on {device}, "
         f"{torch.get_num_threads()} thread(s)",
-        f"sums over neighbours: {student.lattice.backend}{_reason(config, student, device)}",
+        f"sums over neighbours: {student.dynamics.backend}{_reason(config, student, device)}",
         f"memory: rollout {plan}; whole run about {peak_gb:.1f} GB{free}",
     ]
 
@@ -123,7 +123,7 @@ def _reason(config: Config, student: Student, device: torch.device) -> str:
         return " (model.aggregation)"
     batch, channels = config.training.batch_size, config.model.state_channels
     times = [
-        f"{way} {expected_ms(way, student.lattice.stencils, channels, batch, device.type):.3g}"
+        f"{way} {expected_ms(way, student.dynamics.stencils, channels, batch, device.type):.3g}"
         for way in ("spmm", "fft")
     ]
     return f" (auto; expected ms per step: {', '.join(times)})"

@@ -83,7 +83,7 @@ def build_model(
         batch=-(-config.training.batch_size // sharing),
         device=device.type,
     )
-    student.lattice.checkpoint_steps = config.training.recomputed_steps
+    student.dynamics.checkpoint_steps = config.training.recomputed_steps
     return graph, student.to(device)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from latticegraph.config import Config, dump_config
 from latticegraph.errors import ConfigError
-from latticegraph.pipeline.json_file import write_text
+from latticegraph.files import write_text
 from latticegraph.training import resolve_resume
 from latticegraph.training.checkpoint import read_checkpoint
 from latticegraph.training.compare import check_same_config

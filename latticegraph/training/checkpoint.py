@@ -17,7 +17,7 @@ from torch import Tensor
 
 from latticegraph.config import Config
 from latticegraph.errors import CheckpointError
-from latticegraph.training.atomic import replace_file
+from latticegraph.files import replace_file
 from latticegraph.training.compare import config_fingerprint
 from latticegraph.training.progress import Progress
 

@@ -32,7 +32,7 @@ class StudentOptimizer:
         self._names: dict[Tensor, str] = {
             parameter: name for name, parameter in student.named_parameters()
         }
-        experts = set(student.lattice.parameters())
+        experts = set(student.dynamics.parameters())
         self._parts = {
             "experts": [p for p in student.parameters() if p in experts],
             "projections": [p for p in student.parameters() if p not in experts],
@@ -98,15 +98,15 @@ class StudentOptimizer:
 
 def components(student: Student) -> Iterator[tuple[str, list[nn.Parameter]]]:
     """Groups of parameters whose gradient norms are logged; empty groups are left out."""
-    local, functional, distant = student.lattice.experts
+    local, functional, distant = student.dynamics.experts
     modules: dict[str, nn.Module | None] = {
         "transformer": student.transformer,
         "mapper": student.mapper,
         "volume": student.volume,
-        "lattice.experts.local": local,
-        "lattice.experts.functional": functional,
-        "lattice.experts.distant": distant,
-        "gating": student.lattice.gating,
+        "experts.local": local,
+        "experts.functional": functional,
+        "experts.distant": distant,
+        "gating": student.dynamics.gating,
         "extractor": student.extractor,
     }
     for name, module in modules.items():

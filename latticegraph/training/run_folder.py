@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from latticegraph.errors import CheckpointError
-from latticegraph.training.atomic import remove_partial_files, replace_file
+from latticegraph.files import remove_partial_files, replace_file
 
 _PERIODIC = re.compile(r"epoch-(\d+)\.safetensors")
 

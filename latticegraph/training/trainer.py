@@ -80,7 +80,7 @@ class EmbeddingTrainer:
         self.state = RunState(config, student, self.device, cache_hit_rate)
         mean_D = train.target_ND.mean(0)
         variance = float(train.target_ND.var(0, correction=0).mean())
-        backend = student.lattice.backend
+        backend = student.dynamics.backend
         self.loss = CombinedLoss(
             config.losses, config.model.gating, mean_D, variance, graph, backend
         )
@@ -151,7 +151,7 @@ class EmbeddingTrainer:
         """Bring everything to the device."""
         self.student.to(self.device)
         self.loss.to(self.device)
-        self.student.lattice.checkpoint_steps = self.config.training.recomputed_steps
+        self.student.dynamics.checkpoint_steps = self.config.training.recomputed_steps
 
     def _start(self) -> None:
         if self.processes.is_writer:

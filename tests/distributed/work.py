@@ -135,12 +135,12 @@ def updates(processes, folder, options):
     config = _config(options)
     graph, student = _build(config, processes)
     student = student.double()
-    student.lattice.checkpoint_steps = config.training.recomputed_steps
+    student.dynamics.checkpoint_steps = config.training.recomputed_steps
     rows = _rows(80, 3).double()
     targets = _rows(80, 4).double() + rows
     student.start_from_data(rows, targets)
     variance = float(targets.var(0, correction=0).mean())
-    backend = student.lattice.backend
+    backend = student.dynamics.backend
     mean = targets.mean(0)
     loss = CombinedLoss(config.losses, config.model.gating, mean, variance, graph, backend)
     sum_over_processes(loss.double(), processes)

@@ -24,7 +24,7 @@ def lattice_with(build: Build, kept: int | None, backend: str = "spmm") -> Latti
     }
     student = build(model, {"surface": "all_faces"}, started=False)
     excite(student)
-    return student.lattice
+    return student.dynamics
 
 
 def first_states(lattice: Lattice3D) -> torch.Tensor:

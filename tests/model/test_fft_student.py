@@ -43,7 +43,7 @@ def test_fft_student_learns_without_building_edges(numbering: str) -> None:
     spatial = SpatialLoss(graph, "fft").double()
     output = student(data)
     (mse_loss(output.embedding_BD, data) + spatial(output, data)).backward()
-    assert all(p.grad is not None for p in student.lattice.parameters())
+    assert all(p.grad is not None for p in student.dynamics.parameters())
     assert graph._edges is None
     with pytest.raises(AssertionError, match="edges were built"):
         Student(small_model(aggregation="spmm"), graph, WIDTH)
@@ -57,8 +57,8 @@ def test_neighbourhoods_follow_the_setting(backend: Backend, kind: type[Neighbou
     """A cell that is its own only neighbour needs no sum, whatever the setting."""
     graph = LatticeGraph.build(small_lattice())
     student = Student(small_model(aggregation=backend), graph, WIDTH)
-    assert student.lattice.backend == backend
-    kinds = [type(hood) for hood in student.lattice.neighbourhoods]
+    assert student.dynamics.backend == backend
+    kinds = [type(hood) for hood in student.dynamics.neighbourhoods]
     assert kinds == [SelfNeighbourhood, kind, kind]
     crowded = LatticeGraph.build(small_lattice(local_distance_ratio=0.5, adaptive_radius_min=2.3))
     assert type(make_neighbourhood(crowded, [EdgeType.LOCAL], 2, backend)) is kind
@@ -81,7 +81,7 @@ def outcome(student: Student, data: torch.Tensor, short: bool = False) -> dict[s
         output = student(data)
     assert output.change_T.dtype == data.dtype
     (output.embedding_BD.to(data.dtype).square().mean() + output.change_T.sum()).backward()
-    grads = [p.grad.flatten() for p in student.lattice.parameters() if p.grad is not None]
+    grads = [p.grad.flatten() for p in student.dynamics.parameters() if p.grad is not None]
     fields = {"embedding": output.embedding_BD, "states": output.states_CNB}
     return {n: v.detach().double() for n, v in {**fields, "grad": torch.cat(grads)}.items()}
 

@@ -39,8 +39,8 @@ def test_lattice_influence_is_exactly_the_light_cone(
         y = x.clone()
         y[:, cell] += 1.0
         moved = (
-            student.lattice.rollout(y, steps).states_CNB
-            - student.lattice.rollout(x, steps).states_CNB
+            student.dynamics.rollout(y, steps).states_CNB
+            - student.dynamics.rollout(x, steps).states_CNB
         )
         influenced = (moved != 0).any(dim=(0, 2)) if moved.ndim == 3 else moved
         assert torch.equal(influenced, reach_after(graph, cell, steps))
@@ -58,8 +58,8 @@ def test_lattice_with_fft_has_the_same_light_cone(build: Build, steps: int, boun
         x = torch.randn(4, graph.num_cells, 1, dtype=torch.float64)
         y = x.clone()
         y[:, cell] += 1.0
-        after = student.lattice.rollout(x, steps).states_CNB
-        moved_N = (student.lattice.rollout(y, steps).states_CNB - after).abs().amax(dim=(0, 2))
+        after = student.dynamics.rollout(x, steps).states_CNB
+        moved_N = (student.dynamics.rollout(y, steps).states_CNB - after).abs().amax(dim=(0, 2))
         rounding = 1e-12 * float(after.detach().abs().max())
         assert torch.equal(moved_N > rounding, reach_after(graph, cell, steps))
 
@@ -69,14 +69,14 @@ def test_lattice_with_fft_has_the_same_light_cone(build: Build, steps: int, boun
 def test_lattice_recording_changes_nothing(build: Build, backend: str, numbering: str) -> None:
     student = build({"aggregation": backend}, {"numbering": numbering})
     x = torch.randn(4, 80, 3, dtype=torch.float64)
-    plain, recorded = student.lattice.rollout(x), student.lattice.rollout(x, record=True)
+    plain, recorded = student.dynamics.rollout(x), student.dynamics.rollout(x, record=True)
     assert torch.equal(plain.states_CNB, recorded.states_CNB)
     assert recorded.trajectory_TCNB is not None
     assert recorded.trajectory_TCNB.shape == (5, 4, 80, 3)
     assert torch.equal(recorded.trajectory_TCNB[0], x)
     assert torch.equal(recorded.trajectory_TCNB[-1], recorded.states_CNB)
     assert torch.equal(
-        student.lattice.step(recorded.trajectory_TCNB[2])[0], recorded.trajectory_TCNB[3]
+        student.dynamics.step(recorded.trajectory_TCNB[2])[0], recorded.trajectory_TCNB[3]
     )
 
 
@@ -86,8 +86,8 @@ def test_lattice_rollout_is_repeated_steps(build: Build, backend: str) -> None:
     x = torch.randn(4, 80, 2, dtype=torch.float64)
     by_hand = x
     for _ in range(3):
-        by_hand = student.lattice.step(by_hand)[0]
-    assert torch.equal(student.lattice.rollout(x, 3).states_CNB, by_hand)
+        by_hand = student.dynamics.step(by_hand)[0]
+    assert torch.equal(student.dynamics.rollout(x, 3).states_CNB, by_hand)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_lattice_steps_are_compiled_in_few_lengths(
     build: Build, steps: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every length is a graph of its own, which takes long to compile."""
-    lattice, counts = build().lattice, []
+    lattice, counts = build().dynamics, []
     take = lattice.take_steps
 
     def counted(*arguments: Any) -> Any:
@@ -114,7 +114,7 @@ def one_at_a_time(build: Build, model: dict[str, object]) -> Student:
     budget = 4.0
     while True:
         student = build({**model, "max_memory_gb": budget}, started=False)
-        if student.lattice.plan(5, 12, 8).samples == 1:
+        if student.dynamics.plan(5, 12, 8).samples == 1:
             return student
         budget *= 0.8
 
@@ -130,7 +130,7 @@ def test_lattice_chunks_change_nothing(build: Build, tolerance: float, backend: 
         excite(student)
         x = torch.randn(4, 80, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         x = x * torch.tensor([0.01, 0.1, 1.0, 10.0, 30.0])
-        rollout = student.lattice.rollout(x, record=True)
+        rollout = student.dynamics.rollout(x, record=True)
         # Chunks of unlike length: a mean over chunks that forgets this would differ.
         assert (len(set(rollout.steps_B.tolist())) > 1) == (tolerance > 0)
         assert float(rollout.z.detach()) > 0
@@ -138,7 +138,7 @@ def test_lattice_chunks_change_nothing(build: Build, tolerance: float, backend: 
         (rollout.states_CNB.square().sum() + means).backward()
         fields = [rollout.states_CNB, rollout.usage_XN, rollout.steps_B, rollout.trajectory_TCNB]
         fields += [rollout.change_T, rollout.z]
-        results.append([*fields, *[p.grad for p in student.lattice.parameters()]])
+        results.append([*fields, *[p.grad for p in student.dynamics.parameters()]])
     for whole, chunked in zip(*results, strict=True):
         if whole is not None:
             torch.testing.assert_close(whole, chunked, rtol=1e-10, atol=1e-10)
@@ -149,10 +149,10 @@ def test_lattice_checkpointing_changes_nothing(build: Build, backend: str) -> No
     gradients = []
     for checkpointing in (False, True):
         student = build({"aggregation": backend})
-        student.lattice.checkpointing = checkpointing
+        student.dynamics.checkpointing = checkpointing
         x = torch.randn(4, 80, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        student.lattice.rollout(x).states_CNB.square().sum().backward()
-        gradients.append([p.grad for p in student.lattice.parameters()])
+        student.dynamics.rollout(x).states_CNB.square().sum().backward()
+        gradients.append([p.grad for p in student.dynamics.parameters()])
     for plain, checkpointed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, checkpointed, rtol=1e-12, atol=1e-12)
 
@@ -166,11 +166,11 @@ def test_lattice_converged_samples_stop_alone(build: Build, backend: str) -> Non
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(4, 80, 6, dtype=torch.float64, generator=generator)
     x = x * torch.tensor([0.01, 0.1, 1.0, 3.0, 10.0, 30.0])
-    together = student.lattice.rollout(x)
+    together = student.dynamics.rollout(x)
     assert len(set(together.steps_B.tolist())) > 1
     assert int(together.steps_B.min()) >= 2
     for b in range(6):
-        alone = student.lattice.rollout(x[:, :, b : b + 1])
+        alone = student.dynamics.rollout(x[:, :, b : b + 1])
         assert int(alone.steps_B) == int(together.steps_B[b])
         torch.testing.assert_close(
             alone.states_CNB[..., 0], together.states_CNB[..., b], rtol=0, atol=1e-12
@@ -181,7 +181,7 @@ def test_lattice_converged_samples_stop_alone(build: Build, backend: str) -> Non
 def test_lattice_change_is_the_relative_norm_per_step(build: Build, backend: str) -> None:
     student = build({"aggregation": backend})
     x = torch.randn(4, 80, 2, dtype=torch.float64)
-    rollout = student.lattice.rollout(x, 2, record=True)
+    rollout = student.dynamics.rollout(x, 2, record=True)
     assert rollout.trajectory_TCNB is not None
     before, after = rollout.trajectory_TCNB[1], rollout.trajectory_TCNB[2]
     expected = (after - before).flatten(0, 1).norm(dim=0) / before.flatten(0, 1).norm(dim=0)
@@ -191,5 +191,5 @@ def test_lattice_change_is_the_relative_norm_per_step(build: Build, backend: str
 def test_lattice_stays_finite_over_many_steps(build: Build) -> None:
     student = build(started=False)
     x = torch.randn(4, 80, 2, dtype=torch.float64)
-    states = student.lattice.rollout(x, 60).states_CNB
+    states = student.dynamics.rollout(x, 60).states_CNB
     assert float(states.detach().abs().max()) < 50

@@ -182,7 +182,7 @@ def excited(build: Build, backend: str, dynamics: dict[str, Any] | None = None) 
         settings["dynamics"] = dynamics
     student = build(settings, started=False)
     excite(student)
-    return student.lattice
+    return student.dynamics
 
 
 @pytest.mark.parametrize("backend", ["fft", "spmm"])

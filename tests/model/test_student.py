@@ -112,7 +112,7 @@ def _free_order(morton: Student) -> torch.Tensor:
 def test_student_edge_order_changes_nothing(build: Build) -> None:
     data, student = embeddings(4), build({"aggregation": "scatter"})
     before = student(data).embedding_BD
-    hoods = [h for h in student.lattice.neighbourhoods if isinstance(h, EdgeNeighbourhood)]
+    hoods = [h for h in student.dynamics.neighbourhoods if isinstance(h, EdgeNeighbourhood)]
     assert len(hoods) == 2
     for neighbourhood in hoods:
         order = torch.randperm(neighbourhood.edge_index_2E.shape[1])

@@ -44,14 +44,14 @@ def test_header_tells_size_sums_and_memory(
         f"cube: 3 x 3 x 3, 27 cells, 279 edges, 3 steps, {parameters:,} parameters, on cpu, "
         "1 thread(s)"
     )
-    times = [expected_ms(way, student.lattice.stencils, 4, 16) for way in ("spmm", "fft")]
+    times = [expected_ms(way, student.dynamics.stencils, 4, 16) for way in ("spmm", "fft")]
     assert sums == (
         f"sums over neighbours: spmm (auto; expected ms per step: spmm {times[0]:.3g}, "
         f"fft {times[1]:.3g})"
     )
     assert times[0] < times[1]
     plan, peak = expected_memory(config, student, graph)
-    assert plan == student.lattice.plan(16, 3, 4)
+    assert plan == student.dynamics.plan(16, 3, 4)
     assert memory == (f"memory: rollout {plan}; whole run about {peak:.1f} GB of 12.3 GB free")
 
 
@@ -148,11 +148,11 @@ def test_described_rollout_is_the_plan_of_the_lattice(
     make_config: Make, changes: tuple[str, ...]
 ) -> None:
     config, student, _ = built(make_config(*changes))
-    student.lattice.checkpoint_steps = config.training.recomputed_steps
+    student.dynamics.checkpoint_steps = config.training.recomputed_steps
     batch, steps = config.training.batch_size, config.model.dynamics.steps
-    plan = student.lattice.plan(batch, steps, 4)
+    plan = student.dynamics.plan(batch, steps, 4)
     assert describe(config)["rollout"] == {
-        "aggregation": student.lattice.backend,
+        "aggregation": student.dynamics.backend,
         "memory_gb": plan.gb,
         "samples_at_once": plan.samples,
         "recomputed_steps": plan.checkpoint_steps,

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 import latticegraph.training.checkpoint as module
 from latticegraph.config import Config
 from latticegraph.errors import CheckpointError
+from latticegraph.files import remove_partial_files
 from latticegraph.training import Checkpoint, Progress, read_checkpoint, write_checkpoint
-from latticegraph.training.atomic import remove_partial_files
 from latticegraph.training.checkpoint import load_weights
 
 TENSORS = {
@@ -137,7 +137,7 @@ REFUSED_THEN_KILLED = """
 import os, resource, signal, sys
 from pathlib import Path
 import torch
-import latticegraph.training.atomic as atomic
+import latticegraph.files as atomic
 from latticegraph.config import Config
 from latticegraph.errors import CheckpointError
 from latticegraph.training import Checkpoint, Progress, read_checkpoint, write_checkpoint

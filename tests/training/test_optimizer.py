@@ -34,7 +34,7 @@ def test_first_step_moves_each_part_by_its_own_rate(configure, build):
     optimizer.step(0.01)
     for name, parameter in student.named_parameters():
         # The first AdamW step is the rate times the sign of the gradient.
-        wanted = 0.03 if name.startswith("lattice.") else 0.005
+        wanted = 0.03 if name.startswith("dynamics.") else 0.005
         moved = before[name] - parameter
         assert torch.allclose(moved, torch.full_like(moved, wanted), atol=1e-5), name
 
@@ -51,7 +51,7 @@ def test_select_freezes_the_other_part_even_against_decay(configure, build, part
     _fill(student, 1.0)
     optimizer.step(0.1)
     for name, parameter in student.named_parameters():
-        trained = name.startswith("lattice.") == (part == "experts")
+        trained = name.startswith("dynamics.") == (part == "experts")
         assert parameter.requires_grad == trained
         assert torch.equal(parameter, before[name]) != trained, name
     optimizer.select("all")

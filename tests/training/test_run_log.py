@@ -48,7 +48,7 @@ def test_scalars_flatten_names_and_number_lists():
         "kind": "train",
         "update": 3,
         "phase": "main",
-        "grad_norm": {"total": 1, "lattice.experts.local": None},
+        "grad_norm": {"total": 1, "experts.local": None},
         "change": [0.5, 0.25],
     }
     assert dict(scalars(record)) == {"grad_norm/total": 1.0, "change/1": 0.5, "change/2": 0.25}

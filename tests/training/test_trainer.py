@@ -45,9 +45,9 @@ def test_train_lines_name_every_measure(configure, make, records):
         "transformer",
         "mapper",
         "volume",
-        "lattice.experts.local",
-        "lattice.experts.functional",
-        "lattice.experts.distant",
+        "experts.local",
+        "experts.functional",
+        "experts.distant",
         "gating",
         "extractor",
     }
@@ -124,7 +124,7 @@ def test_frozen_part_does_not_move_and_keeps_its_moments(configure, make, part):
     after = trainer.student.state_dict() | trainer.state.optimizer.tensors()
     parameters = {name for name, _ in trainer.student.named_parameters()}
     for name in parameters:
-        trained = name.startswith("lattice.") == (part == "experts")
+        trained = name.startswith("dynamics.") == (part == "experts")
         assert torch.equal(seen[name], after[name]) != trained, name
         assert torch.equal(seen[f"exp_avg.{name}"], after[f"exp_avg.{name}"]) != trained, name
     assert all(parameter.requires_grad for parameter in trainer.student.parameters())
@@ -157,7 +157,7 @@ def test_activation_checkpointing_changes_no_result(configure, make, tensors):
     plain.fit()
     lean = make(configure(training={"activation_checkpointing": True}), "lean")
     lean.fit()
-    assert lean.student.lattice.checkpoint_steps == 1
+    assert lean.student.dynamics.checkpoint_steps == 1
     one, two = tensors(plain), tensors(lean)
     assert all(torch.equal(one[name], two[name]) for name in one)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from latticegraph.errors import ConfigError
-from latticegraph.pipeline.json_file import write_json
+from latticegraph.files import write_json
 
 
 def test_write_json_keeps_every_character(tmp_path: Path) -> None:
