@@ -58,7 +58,13 @@ def load_class(path: str, where: str, base: type[Base]) -> type[Base]:
     return found
 
 
-def make(class_: type[Base], options: Mapping[str, Any], where: str, *arguments: Any) -> Base:
+def make(
+    class_: type[Base],
+    options: Mapping[str, Any],
+    where: str,
+    *arguments: Any,
+    shared: Mapping[str, Any] | None = None,
+) -> Base:
     """Call ``class_`` with arguments and options.
 
     Args:
@@ -66,12 +72,17 @@ def make(class_: type[Base], options: Mapping[str, Any], where: str, *arguments:
         options: keyword arguments, as written in the configuration.
         where: dotted key of the options, for errors.
         arguments: positional arguments, which the program provides.
+        shared: keyword arguments, which the program provides.
 
     Raises:
         ConfigError: when the class takes no such option, misses one, or refuses its value.
     """
+    provided = dict(shared or {})
+    unknown = sorted((options.keys() - _accepted(class_)) | (options.keys() & provided.keys()))
     try:
-        inspect.signature(class_).bind(*arguments, **options)
+        inspect.signature(class_).bind(*arguments, **{**provided, **options})
+        if unknown:
+            raise TypeError(f"it has no option {', '.join(unknown)}")
     except TypeError as error:
         raise ConfigError(
             where,
@@ -79,11 +90,25 @@ def make(class_: type[Base], options: Mapping[str, Any], where: str, *arguments:
             f"It is defined as {class_.__name__}{inspect.signature(class_)}",
         ) from error
     try:
-        return class_(*arguments, **options)
+        return class_(*arguments, **provided, **options)
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(where, f"{error}", "Change the option") from error
+
+
+def _accepted(class_: type[Any]) -> set[str]:
+    """Names of all keyword arguments; those of base classes too where ``**`` hands them on."""
+    names: set[str] = set()
+    for base in class_.__mro__:
+        own = vars(base).get("__init__")
+        if own is None:
+            continue
+        parameters = inspect.signature(own).parameters.values()
+        names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names
 
 
 def check_trusted(paths: Sequence[str], trust: Sequence[str], where: str) -> None:

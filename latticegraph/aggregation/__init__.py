@@ -1,7 +1,11 @@
 """Sums over neighbours: one interface, several exact backends."""
 
+from latticegraph.aggregation.aggregation import Aggregation, make_neighbourhood, resolve_backend
+from latticegraph.aggregation.cells import Cells, SelectedCells, SlabCells, divide_cells
 from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
 from latticegraph.aggregation.fourier import GridNeighbourhood
+from latticegraph.aggregation.layout import Layout
+from latticegraph.aggregation.memory import MemoryPlan
 from latticegraph.aggregation.neighbourhood import (
     BACKENDS,
     Backend,
@@ -10,19 +14,28 @@ from latticegraph.aggregation.neighbourhood import (
     SelfNeighbourhood,
     Sums,
 )
-from latticegraph.aggregation.slab import SlabNeighbourhood
+from latticegraph.aggregation.slab_neighbourhood import SlabNeighbourhood
 from latticegraph.aggregation.stencil import Stencil
 
 __all__ = [
     "BACKENDS",
+    "Aggregation",
     "Backend",
+    "Cells",
     "EdgeNeighbourhood",
     "FastNeighbourhood",
     "GridNeighbourhood",
+    "Layout",
+    "MemoryPlan",
     "Neighbourhood",
+    "SelectedCells",
     "SelfNeighbourhood",
+    "SlabCells",
     "SlabNeighbourhood",
     "SparseNeighbourhood",
     "Stencil",
     "Sums",
+    "divide_cells",
+    "make_neighbourhood",
+    "resolve_backend",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch_geometric.nn import MessagePassing
 
 from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Neighbourhood, Sums
 from latticegraph.aggregation.spmm import SparsePattern, sampled_product, sparse_product
@@ -53,6 +54,7 @@ class EdgeNeighbourhood(Neighbourhood):
         super().__init__(edge_attr_O4, num_cells, heads, degree)
         self.edge_index_2E = edge_index_2E
         self.edge_offset_E = edge_offset_E
+        self.scatter = EdgeSum()
 
     def largest_sum(self, size_OH: Tensor) -> Tensor:
         """Largest sum over the edges into one cell, cell by cell."""
@@ -71,14 +73,28 @@ class EdgeNeighbourhood(Neighbourhood):
         return (self.per_edge(weight_OH),)
 
     def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
-        """Gather, weigh, scatter; experts do the same through PyG's ``propagate``."""
-        source_E, target_E = self.edge_index_2E
-        values_CNB = values_CM.view(values_CM.shape[0], self.num_cells, -1)
-        repeats = values_CNB.shape[0] // self.heads
-        weight_CE1 = prepared[0].to(values_CM.dtype).t().repeat(repeats, 1)[:, :, None]
-        messages_CEB = values_CNB.index_select(1, source_E) * weight_CE1
-        summed = torch.zeros_like(values_CNB).index_add(1, target_E, messages_CEB)
-        return summed.view_as(values_CM)
+        """Gather, multiply by the weights and scatter, by PyG's ``propagate``."""
+        values_CNB = values_CM.reshape(values_CM.shape[0], self.num_cells, -1)
+        summed: Tensor = self.scatter.propagate(
+            self.edge_index_2E, values=values_CNB, weight=prepared[0].to(values_CM.dtype)
+        )
+        return summed.flatten(1)
+
+
+class EdgeSum(MessagePassing):
+    """Weighted sum of the values of all edges into a cell: the edge-level reference.
+
+    Shapes:
+        values (C, N, B), weight (E, H) -> (C, N, B); H divides C
+    """
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add", node_dim=-2)
+
+    def message(self, values_j: Tensor, weight: Tensor) -> Tensor:
+        """Value of each edge's source times the weight of the edge and head."""
+        repeats = values_j.shape[0] // weight.shape[1]
+        return values_j * weight.t().repeat(repeats, 1)[:, :, None]
 
 
 class SparseNeighbourhood(FastNeighbourhood):

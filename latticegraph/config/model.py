@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from latticegraph.config.kinds import check_kind
 from latticegraph.config.section import Section
+
+Kind = Annotated[str, Field(min_length=1)]
+"""Name of a built-in kind, or a class path (:mod:`latticegraph.plugins`)."""
 
 
 class TransformerSettings(Section):
     """EmbeddingTransformer: teacher space to surface and back."""
 
-    kind: Literal["linear", "autoencoder", "hierarchical"] = Field(
-        "linear", description="nonlinear kinds let the projections learn too"
+    kind: Kind = Field(
+        "linear",
+        description="linear, autoencoder, hierarchical, or a Projection by path, file.py:Class",
     )
+    options: dict[str, Any] = Field({}, description="arguments of a projection given by its path")
     hidden: int = Field(512, ge=1, description="width of the hidden layer of autoencoder")
     levels: tuple[int, ...] = Field(
         (512, 1024), description="widths between teacher and surface of hierarchical"
@@ -24,6 +30,11 @@ class TransformerSettings(Section):
     init: Literal["pca", "orthogonal"] = Field(
         "pca", description="start of the linear path; pca needs the training embeddings"
     )
+
+    @model_validator(mode="after")
+    def _known(self) -> TransformerSettings:
+        check_kind("kind", self.kind, ("linear", "autoencoder", "hierarchical"))
+        return self
 
 
 class MapperSettings(Section):
@@ -57,27 +68,60 @@ class MapperSettings(Section):
     )
 
 
-class ExpertSettings(Section):
-    """The three message-passing experts."""
+class MessageSettings(Section):
+    """What the messages of all experts have in common; an expert may set its own value."""
 
-    heads: int = Field(4, ge=1, description="edge weights per edge; divides state_channels")
+    heads: int = Field(16, ge=1, description="edge weights per edge; divides state_channels")
     edge_hidden: int = Field(16, ge=1, description="hidden width of the edge-weight network")
     bumps: int = Field(
         0,
         ge=0,
         description="localised features of that network; 2 where a cell has hundreds of neighbours",
     )
-    substeps: int = Field(
-        2, ge=1, le=16, description="Euler sub-steps of the distant (continuous-time) expert"
+    norm: bool = Field(False, description="normalise what each cell sends over its channels")
+
+
+class ExpertSettings(Section):
+    """One expert: a message-passing layer over the edges of some types."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="name in logs, reports and checkpoints"
     )
-    norm: bool = Field(False, description="normalise each expert's input per cell")
+    kind: Kind = Field(
+        description="local, functional or distant, or the path of an Expert, file.py:Class"
+    )
+    edges: tuple[Literal["local", "functional", "distant"], ...] = Field(
+        min_length=1, description="edge types that it aggregates over"
+    )
+    lr_scale: float = Field(1.0, gt=0, description="learning rate / that of the other experts")
+    heads: int | None = Field(None, ge=1, description="null: model.messages.heads")
+    edge_hidden: int | None = Field(None, ge=1, description="null: model.messages.edge_hidden")
+    bumps: int | None = Field(None, ge=0, description="null: model.messages.bumps")
+    norm: bool | None = Field(None, description="null: model.messages.norm")
+    options: dict[str, Any] = Field(
+        {}, description="further arguments of its class; for kind distant: substeps, 1-16"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> ExpertSettings:
+        check_kind("kind", self.kind, ("local", "functional", "distant"))
+        if len(set(self.edges)) < len(self.edges):
+            raise ValueError(
+                f"edges: expected different edge types, got {list(self.edges)}; name each once"
+            )
+        return self
+
+    def message_options(self, messages: MessageSettings) -> dict[str, Any]:
+        """Heads, edge_hidden, bumps and norm: its own where set, else those of all experts."""
+        own = {name: getattr(self, name) for name in MessageSettings.model_fields}
+        return {name: getattr(messages, name) if v is None else v for name, v in own.items()}
 
 
 class GatingSettings(Section):
     """GatingNetwork: which expert a cell listens to."""
 
     temperature: float = Field(1.0, gt=0, description="below 1 sharpens, above 1 softens")
-    top_k: int | None = Field(None, ge=1, le=3, description="keep the k largest; null keeps all")
+    top_k: int | None = Field(None, ge=1, description="keep the k largest; null keeps all")
     balance_weight: float = Field(0.0, ge=0, description="weight of the load-balance loss")
     z_weight: float = Field(0.0, ge=0, description="weight of the squared log-partition loss")
 
@@ -132,7 +176,18 @@ class ModelSettings(Section):
     surface_channels: int = Field(1, ge=1, description="numbers written into one face cell")
     transformer: TransformerSettings = TransformerSettings()
     mapper: MapperSettings = MapperSettings()
-    experts: ExpertSettings = ExpertSettings()
+    messages: MessageSettings = MessageSettings()
+    experts: tuple[ExpertSettings, ...] = Field(
+        (
+            ExpertSettings(name="local", kind="local", edges=("local",)),
+            ExpertSettings(name="functional", kind="functional", edges=("functional",)),
+            ExpertSettings(
+                name="distant", kind="distant", edges=("distant",), options={"substeps": 2}
+            ),
+        ),
+        min_length=1,
+        description="the experts of every cell; several may share an edge type",
+    )
     gating: GatingSettings = GatingSettings()
     dynamics: DynamicsSettings = DynamicsSettings()
     init: InitSettings = InitSettings()
@@ -146,6 +201,11 @@ class ModelSettings(Section):
         description="compile the lattice step with torch.compile: a minute once, less time "
         "per update of small cubes; needs a C++ compiler; not with run.parallel slabs",
     )
+    kernel: Literal["auto", "plain", "fused"] = Field(
+        "auto",
+        description="plain: the step as written in dynamics/step.py, by autograd; fused: "
+        "hand-written gradients, for unchanged built-in experts; auto: fused where possible",
+    )
     max_memory_gb: float = Field(
         4.0,
         gt=0,
@@ -158,10 +218,27 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> ModelSettings:
-        if self.state_channels % self.experts.heads:
+        for index, expert in enumerate(self.experts):
+            heads = expert.message_options(self.messages)["heads"]
+            if self.state_channels % heads:
+                key = "messages.heads" if expert.heads is None else f"experts.{index}.heads"
+                raise ValueError(
+                    f"{key}: expected a divisor of state_channels ({self.state_channels}), "
+                    f"got {heads}; choose another number of heads"
+                )
+        names = [expert.name for expert in self.experts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"experts: expected different names, got {names}; rename one of them")
+        top_k = self.gating.top_k
+        if top_k is not None and top_k > len(names):
             raise ValueError(
-                f"experts.heads: expected a divisor of state_channels ({self.state_channels}), "
-                f"got {self.experts.heads}; choose another number of heads"
+                f"gating.top_k: expected at most the number of experts ({len(names)}), got {top_k};"
+                " lower it"
+            )
+        if self.kernel == "fused" and self.compile:
+            raise ValueError(
+                "kernel: expected auto or plain with compile true, got fused; compiled steps are "
+                "made from the plain ones, so set model.kernel to auto"
             )
         if self.surface_channels > self.state_channels:
             raise ValueError(

@@ -12,7 +12,6 @@ import torch
 from torch_geometric.data import Data
 
 from latticegraph.config import LatticeSettings
-from latticegraph.distributed import ALONE, Processes
 from latticegraph.lattice.cache import load_edges, save_edges
 from latticegraph.lattice.checks import check_types
 from latticegraph.lattice.counts import count_edges
@@ -23,7 +22,6 @@ from latticegraph.lattice.edge_types import EdgeType
 from latticegraph.lattice.numbering import number_cells
 from latticegraph.lattice.offset_builder import build_by_offsets
 from latticegraph.lattice.offsets import lattice_offsets
-from latticegraph.lattice.slab import Slab, make_slab
 from latticegraph.lattice.surfaces import surface_cells
 from latticegraph.lattice.torch_cluster_builder import build_by_torch_cluster
 
@@ -37,8 +35,6 @@ class LatticeGraph:
     Args:
         settings: the lattice.
         edges: edges that a builder made from these settings; None: made when first asked for.
-        slab: the planes of this process where several hold the lattice; numbers of cells and
-            surfaces stay those of the whole lattice.
 
     Attributes:
         settings: the lattice's settings.
@@ -51,7 +47,7 @@ class LatticeGraph:
         offset_attr_O4: distance / max_radius and unit direction target to source, float32.
         written_cells: cell numbers of the input surface, in row-major order of coordinates, int64.
         read_cells: likewise of the output surface.
-        crossing_steps: steps after which the whole back plane feels the front plane.
+        crossing_steps: steps after which the input has reached every output cell.
 
     Example:
         >>> graph = LatticeGraph.build(LatticeSettings())
@@ -59,12 +55,7 @@ class LatticeGraph:
         (512, 7, 64)
     """
 
-    def __init__(
-        self,
-        settings: LatticeSettings,
-        edges: EdgeList | None = None,
-        slab: Slab | None = None,
-    ) -> None:
+    def __init__(self, settings: LatticeSettings, edges: EdgeList | None = None) -> None:
         offsets = lattice_offsets(settings)
         numbering = number_cells(settings)
         written, read = surface_cells(settings, numbering)
@@ -76,7 +67,6 @@ class LatticeGraph:
         self.number_N = torch.from_numpy(numbering.number_N)
         self.depth_N = self.coordinates_N3[:, settings.axis].contiguous()
         self._edges = edges
-        self.slab = slab
         self.offsets_O3 = torch.from_numpy(offsets.offset_O3)
         self.offset_type_O = torch.from_numpy(offsets.type_O)
         self.offset_attr_O4 = torch.from_numpy(offsets.attr_O4)
@@ -85,19 +75,17 @@ class LatticeGraph:
         self.crossing_steps: int = steps
 
     @classmethod
-    def build(cls, settings: LatticeSettings, processes: Processes = ALONE) -> LatticeGraph:
+    def build(cls, settings: LatticeSettings) -> LatticeGraph:
         """Check the settings and prepare everything but the edges.
 
         Args:
             settings: the lattice.
-            processes: among which it is cut into slabs; alone, it stays whole.
 
         Raises:
             GraphError: an edge type is empty.
-            ConfigError: it cannot be cut into that many slabs.
         """
         check_types(settings)
-        return cls(settings, slab=make_slab(settings, processes) if processes.size > 1 else None)
+        return cls(settings)
 
     @property
     def edges(self) -> EdgeList:

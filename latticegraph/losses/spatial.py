@@ -12,11 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from latticegraph.aggregation import Backend, Neighbourhood, Sums
-from latticegraph.distributed import all_sum
+from latticegraph.aggregation import Backend, Cells, Layout, Neighbourhood, Sums, make_neighbourhood
 from latticegraph.lattice.edge_types import EdgeType
-from latticegraph.model.layout import Layout
-from latticegraph.model.neighbourhoods import make_neighbourhood
 
 if TYPE_CHECKING:
     from latticegraph.lattice.graph import LatticeGraph
@@ -42,6 +39,7 @@ class SpatialLoss(nn.Module):
     Args:
         graph: the lattice; its functional and distant edges run both ways.
         backend: how the sum over neighbours is computed.
+        cells: which cells this process holds; None: all.
 
     Attributes:
         reduce: applied to the sums of the quotient; processes that share a batch add theirs up.
@@ -50,15 +48,17 @@ class SpatialLoss(nn.Module):
     degree_N: Tensor
     ones_O1: Tensor
 
-    def __init__(self, graph: LatticeGraph, backend: Backend = "spmm") -> None:
+    def __init__(
+        self, graph: LatticeGraph, backend: Backend = "spmm", cells: Cells | None = None
+    ) -> None:
         super().__init__()
         kinds = [EdgeType.FUNCTIONAL, EdgeType.DISTANT]
-        self.hood = make_neighbourhood(graph, kinds, 1, backend)
-        self.layout = Layout(graph, self.hood.samples_inner)
+        self.cells = Cells(graph) if cells is None else cells
+        self.hood = make_neighbourhood(graph, kinds, 1, backend, self.cells)
+        self.layout = Layout(graph, self.cells, self.hood.samples_inner)
         self.reduce: Callable[[Tensor], Tensor] = _unchanged
         ones_O1 = torch.ones(self.hood.edge_attr_O4.shape[0], 1, dtype=torch.float64)
         one_N = torch.ones(1, self.hood.num_cells, dtype=torch.float64)
-        self.slab = graph.slab
         degree_1N = self.hood.sum(one_N, self.hood.prepare(ones_O1))
         self.register_buffer("degree_N", degree_1N[0].round().float(), persistent=False)
         self.total_degree = float(self._sum(self.degree_N.double(), 0))
@@ -95,8 +95,7 @@ class SpatialLoss(nn.Module):
 
     def _sum(self, value: Tensor, axis: int) -> Tensor:
         """The sum over cells, those of all slabs."""
-        own = value.sum(axis, keepdim=True)
-        return own if self.slab is None else all_sum(own, self.slab.processes)
+        return self.cells.sum(value.sum(axis, keepdim=True))
 
 
 class _Energies(torch.autograd.Function):

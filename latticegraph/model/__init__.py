@@ -1,17 +1,20 @@
-"""The student model: projections, mapper, experts, gating and dynamics."""
+"""The student: projections, mapper, volume initialiser, dynamics and extractor."""
 
-from latticegraph.model.distant_expert import DistantExpert
-from latticegraph.model.expert import Expert
+from latticegraph.dynamics import (
+    DistantExpert,
+    Expert,
+    FunctionalExpert,
+    GatingNetwork,
+    Lattice3D,
+    LocalExpert,
+    Rollout,
+)
+from latticegraph.model.build import build_dynamics, build_student
 from latticegraph.model.extractor import LatticeToEmbeddingExtractor
-from latticegraph.model.functional_expert import FunctionalExpert
-from latticegraph.model.gating import GatingNetwork
-from latticegraph.model.lattice3d import Lattice3D
-from latticegraph.model.local_expert import LocalExpert
 from latticegraph.model.mapper import EmbeddingToLatticeMapper
 from latticegraph.model.output import StudentOutput
-from latticegraph.model.rollout import Rollout
-from latticegraph.model.student import Student
-from latticegraph.model.transformer import EmbeddingTransformer
+from latticegraph.model.student import Parts, Student
+from latticegraph.model.transformer import EmbeddingTransformer, Projection
 from latticegraph.model.volume_init import VolumeStateInitializer
 
 __all__ = [
@@ -24,8 +27,12 @@ __all__ = [
     "Lattice3D",
     "LatticeToEmbeddingExtractor",
     "LocalExpert",
+    "Parts",
+    "Projection",
     "Rollout",
     "Student",
     "StudentOutput",
     "VolumeStateInitializer",
+    "build_dynamics",
+    "build_student",
 ]

@@ -9,10 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from latticegraph.aggregation import Cells
 from latticegraph.config.model import ModelSettings
-from latticegraph.distributed import all_sum
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model.own_cells import OwnCells
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
@@ -29,26 +28,28 @@ class LatticeToEmbeddingExtractor(nn.Module):
         settings: state and surface channels, readout.
         graph: the lattice.
         teacher_dimension: D.
+        cells: which cells this process holds; None: all.
 
     Shapes:
         (C, N, B) -> surface (B, S), correction (B, D) or None
     """
 
     def __init__(
-        self, settings: ModelSettings, graph: LatticeGraph, teacher_dimension: int
+        self,
+        settings: ModelSettings,
+        graph: LatticeGraph,
+        teacher_dimension: int,
+        cells: Cells | None = None,
     ) -> None:
         super().__init__()
-        cells = graph.read_cells.numel()
+        count = graph.read_cells.numel()
         self.per_cell = settings.surface_channels
-        self.register_buffer("cells", graph.read_cells.clone(), persistent=False)
-        self.cells: Tensor
-        self.slab = graph.slab
-        self.own = None if graph.slab is None else OwnCells(graph, graph.read_cells)
-        self.gain = nn.Parameter(torch.ones(cells * self.per_cell))
-        self.offset = nn.Parameter(torch.zeros(cells * self.per_cell))
+        self.face = (cells or Cells(graph)).select(graph.read_cells)
+        self.gain = nn.Parameter(torch.ones(count * self.per_cell))
+        self.offset = nn.Parameter(torch.zeros(count * self.per_cell))
         self.correction: nn.Linear | None = None
         if settings.mapper.readout == "states":
-            width = cells * settings.state_channels
+            width = count * settings.state_channels
             self.correction = nn.Linear(width, teacher_dimension, bias=False)
             nn.init.zeros_(self.correction.weight)
             self.register_buffer("feature_mean_F", torch.zeros(width))
@@ -58,21 +59,13 @@ class LatticeToEmbeddingExtractor(nn.Module):
 
     def raw_surface(self, x_CNB: Tensor) -> Tensor:
         """Surface numbers before gain and offset, (B, S)."""
-        face_PMB = self._face(x_CNB[: self.per_cell])
+        face_PMB = self.face.read(x_CNB[: self.per_cell])
         return face_PMB.permute(2, 1, 0).flatten(1)
 
     def raw_features(self, x_CNB: Tensor) -> Tensor:
         """All channels of the cells read, (B, F)."""
         # Rows of samples: through the columns of a view the gradient takes eight times as long.
-        return self._face(x_CNB).permute(2, 0, 1).flatten(1).contiguous()
-
-    def _face(self, x_CNB: Tensor) -> Tensor:
-        """States of the cells read; with slabs, every process gets all of them."""
-        if self.slab is None or self.own is None:
-            return x_CNB.index_select(1, self.cells)
-        held = x_CNB.new_zeros(x_CNB.shape[0], len(self.cells), x_CNB.shape[2])
-        held = held.index_copy(1, self.own.position, x_CNB.index_select(1, self.own.cells))
-        return all_sum(held, self.slab.processes)
+        return self.face.read(x_CNB).permute(2, 0, 1).flatten(1).contiguous()
 
     @torch.no_grad()
     def calibrate(self, raw_BS: Tensor, wanted_BS: Tensor) -> None:

@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from latticegraph.aggregation import Cells
 from latticegraph.config.model import ModelSettings
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model.own_cells import OwnCells
 from latticegraph.model.positional import PositionalEncoding
 
 
@@ -26,26 +26,27 @@ class EmbeddingToLatticeMapper(nn.Module):
     Args:
         settings: state and surface channels, lift and positional encoding.
         graph: the lattice.
+        cells: which cells this process holds; None: all.
 
     Shapes:
         surface (B, S), states (C, N, B) -> (C, N, B)
     """
 
-    def __init__(self, settings: ModelSettings, graph: LatticeGraph) -> None:
+    def __init__(
+        self, settings: ModelSettings, graph: LatticeGraph, cells: Cells | None = None
+    ) -> None:
         super().__init__()
-        cells, gain = graph.written_cells.numel(), settings.init.gain
+        count, gain = graph.written_cells.numel(), settings.init.gain
         self.channels, self.per_cell = settings.state_channels, settings.surface_channels
-        self.register_buffer("cells", graph.written_cells.clone(), persistent=False)
-        self.cells: Tensor
-        self.own = None if graph.slab is None else OwnCells(graph, graph.written_cells)
+        self.face = (cells or Cells(graph)).select(graph.written_cells)
         rest = self.channels - self.per_cell
         self.lift_kind = settings.mapper.lift
         self.lift: nn.Parameter | None = None
         if rest and self.lift_kind == "dense":
-            width = cells * self.per_cell
-            self.lift = nn.Parameter(torch.randn(rest * cells, width) * gain / math.sqrt(width))
+            width = count * self.per_cell
+            self.lift = nn.Parameter(torch.randn(rest * count, width) * gain / math.sqrt(width))
         elif rest:
-            shape = (rest, cells, self.per_cell)
+            shape = (rest, count, self.per_cell)
             self.lift = nn.Parameter(torch.randn(shape) * gain / math.sqrt(self.per_cell))
         kind = settings.mapper.positional
         self.position: PositionalEncoding | None = None
@@ -67,6 +68,4 @@ class EmbeddingToLatticeMapper(nn.Module):
         face_CMB = torch.cat([part.to(x_CNB.dtype) for part in parts])
         if self.position is not None:
             face_CMB = face_CMB + self.position()[:, :, None]
-        if self.own is None:
-            return x_CNB.index_copy(1, self.cells, face_CMB)
-        return x_CNB.index_copy(1, self.own.cells, face_CMB[:, self.own.position])
+        return self.face.write(x_CNB, face_CMB)

@@ -20,7 +20,6 @@ class StudentOutput:
         steps_B: steps each sample took.
         gate_balance: load-balance term of the gates, 0 when experts are used alike.
         gate_z: squared log-partition of the gates; 0 where gating.z_weight is 0.
-        trajectory_TCNB: states before the first and after every step, when recorded.
     """
 
     embedding_BD: Tensor
@@ -31,4 +30,3 @@ class StudentOutput:
     steps_B: Tensor
     gate_balance: Tensor
     gate_z: Tensor
-    trajectory_TCNB: Tensor | None = None

@@ -5,29 +5,49 @@ Legend: B batch, D teacher width, S surface width, C channels, N cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from latticegraph.config.model import ModelSettings
-from latticegraph.errors import ConfigError
-from latticegraph.lattice import LatticeGraph, check_reach
+from latticegraph.dynamics import Dynamics, Intervention, Recorder
+from latticegraph.dynamics.gating import balance
 from latticegraph.model.extractor import LatticeToEmbeddingExtractor
-from latticegraph.model.gating import balance
-from latticegraph.model.lattice3d import Lattice3D
 from latticegraph.model.mapper import EmbeddingToLatticeMapper
 from latticegraph.model.output import StudentOutput
-from latticegraph.model.transformer import EmbeddingTransformer
+from latticegraph.model.transformer import Projection
 from latticegraph.model.volume_init import VolumeStateInitializer
 
 START_BATCH = 128  # samples per rollout while the readout is fitted, at most
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The modules of a student.
+
+    Attributes:
+        transformer: teacher space to surface and back; None: they are the same.
+        mapper: writes the surface into cells.
+        volume: first states of the other cells.
+        dynamics: first states to final states.
+        extractor: reads the surface from cells.
+    """
+
+    transformer: Projection | None
+    mapper: EmbeddingToLatticeMapper
+    volume: VolumeStateInitializer
+    dynamics: Dynamics
+    extractor: LatticeToEmbeddingExtractor
+
+
 class Student(nn.Module):
-    """A lattice between two projections.
+    """Dynamics between two projections; :func:`build_student` makes one from settings.
 
     Equation::
 
-        s = to_surface((e - mean) / std);  x_0 = write(s);  x_T = Lattice3D(x_0)
+        s = to_surface((e - mean) / std);  x_0 = write(s);  x_T = dynamics(x_0)
         e' = mean + std * (to_teacher(read(x_T)) + R x_T[back])
 
     On a ``volume`` surface every cell carries one number of the embedding itself and there is no
@@ -35,69 +55,46 @@ class Student(nn.Module):
 
     Args:
         settings: the model section of the configuration.
-        graph: the lattice.
         teacher_dimension: D.
-        seed: of all parameters; the global random state is left as it was.
-        batch: samples per forward pass, for the choice of ``auto`` aggregation.
-        device: ``cpu`` or ``cuda``, likewise.
+        surface_width: S.
+        parts: projection (None: surface and embedding are the same), mapper, volume initialiser,
+            dynamics and extractor.
 
     Shapes:
         (B, D) -> StudentOutput
-
-    Raises:
-        GraphError: when the output face cannot be reached within the configured steps.
-        ConfigError: when a volume surface does not have D cells.
     """
 
+    mean_D: Tensor
+    target_mean_D: Tensor
+    std: Tensor
+
     def __init__(
-        self,
-        settings: ModelSettings,
-        graph: LatticeGraph,
-        teacher_dimension: int,
-        seed: int = 0,
-        batch: int = 64,
-        device: str = "cpu",
+        self, settings: ModelSettings, teacher_dimension: int, surface_width: int, parts: Parts
     ) -> None:
         super().__init__()
-        if settings.dynamics.mode == "lattice":
-            check_reach(graph.settings, settings.dynamics.steps)
         self.settings = settings
-        self.slab = graph.slab
-        self.surface_width = graph.written_cells.numel() * settings.surface_channels
         self.teacher_dimension = teacher_dimension
-        is_volume = graph.settings.surface == "volume"
-        if is_volume and self.surface_width != teacher_dimension:
-            raise ConfigError(
-                "lattice.dimensions",
-                f"expected {teacher_dimension} cells for surface 'volume', got "
-                f"{self.surface_width}",
-                "Change lattice.dimensions or the teacher",
-            )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + settings.init.seed)
-            self.transformer = (
-                None
-                if is_volume
-                else EmbeddingTransformer(
-                    settings.transformer, teacher_dimension, self.surface_width
-                )
-            )
-            self.mapper = EmbeddingToLatticeMapper(settings, graph)
-            self.volume = VolumeStateInitializer(
-                settings.mapper,
-                graph,
-                settings.state_channels,
-                self.surface_width,
-                settings.init.gain,
-            )
-            self.dynamics = Lattice3D(settings, graph, batch, device)
-            self.extractor = LatticeToEmbeddingExtractor(settings, graph, teacher_dimension)
+        self.surface_width = surface_width
+        self.transformer = parts.transformer
+        self.mapper = parts.mapper
+        self.volume = parts.volume
+        self.dynamics = parts.dynamics
+        self.extractor = parts.extractor
         self.register_buffer("mean_D", torch.zeros(teacher_dimension))
         self.register_buffer("target_mean_D", torch.zeros(teacher_dimension))
         self.register_buffer("std", torch.ones(()))
-        self.mean_D: Tensor
-        self.target_mean_D: Tensor
-        self.std: Tensor
+
+    def with_dynamics(self, dynamics: Dynamics) -> Student:
+        """A student with the same projections, parameters shared, and other dynamics.
+
+        Args:
+            dynamics: in place of its own.
+        """
+        parts = Parts(self.transformer, self.mapper, self.volume, dynamics, self.extractor)
+        other = Student(self.settings, self.teacher_dimension, self.surface_width, parts)
+        for name in ("mean_D", "target_mean_D", "std"):
+            setattr(other, name, getattr(self, name))
+        return other.train(self.training)
 
     @torch.no_grad()
     def start_from_data(self, source_BD: Tensor, target_BD: Tensor) -> None:
@@ -158,17 +155,22 @@ class Student(nn.Module):
         return states_CNB
 
     def forward(
-        self, embedding_BD: Tensor, steps: int | None = None, record: bool = False
+        self,
+        embedding_BD: Tensor,
+        steps: int | None = None,
+        recorder: Recorder | None = None,
+        interventions: Sequence[Intervention] = (),
     ) -> StudentOutput:
         """Predict the target embedding of every sample.
 
         Args:
             embedding_BD: teacher embeddings.
             steps: maximum number of lattice steps; None: the configured one.
-            record: keep the trajectory of all states.
+            recorder: is told about every step; changes nothing.
+            interventions: changes of the dynamics.
         """
         x_CNB = self._first_states(self._surface(embedding_BD))
-        rollout = self.dynamics.rollout(x_CNB, steps, record)
+        rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions)
         surface_BS, correction_BD = self.extractor(rollout.states_CNB)
         standard_BD = self._decode(surface_BS)
         if correction_BD is not None:
@@ -182,5 +184,4 @@ class Student(nn.Module):
             steps_B=rollout.steps_B,
             gate_balance=balance(rollout.usage_XN),
             gate_z=rollout.z,
-            trajectory_TCNB=rollout.trajectory_TCNB,
         )

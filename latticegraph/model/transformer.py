@@ -5,6 +5,7 @@ Legend: B batch, D teacher width, S surface width.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from latticegraph.config.model import TransformerSettings
+from latticegraph.plugins import is_class_path, load_class, make
 
 
 class ResidualLevel(nn.Module):
@@ -49,7 +51,54 @@ class ResidualLevel(nn.Module):
         return y if self.branch is None else y + self.branch(x)
 
 
-class EmbeddingTransformer(nn.Module):
+class Projection(nn.Module, ABC):
+    """Maps standardised teacher embeddings to the surface, and back.
+
+    The base class of :class:`EmbeddingTransformer` and of projections named by their class path in
+    ``model.transformer.kind``; these are called with D, S and the options.
+
+    Shapes:
+        encode (B, D) -> (B, S); decode (B, S) -> (B, D)
+    """
+
+    @abstractmethod
+    def encode(self, embedding_BD: Tensor) -> Tensor:
+        """Standardised embeddings to the surface."""
+
+    @abstractmethod
+    def decode(self, surface_BS: Tensor) -> Tensor:
+        """The surface to standardised embeddings."""
+
+    def start_from(self, directions_RD: Tensor, surface_scale: float) -> None:
+        """Start from the principal directions of the training embeddings; by default nothing.
+
+        Args:
+            directions_RD: orthonormal rows, most important first.
+            surface_scale: root mean square of the projections on them.
+        """
+
+
+def make_projection(
+    settings: TransformerSettings, teacher_dimension: int, surface_width: int
+) -> Projection:
+    """The projection of ``model.transformer``.
+
+    Args:
+        settings: kind and options.
+        teacher_dimension: D.
+        surface_width: S.
+
+    Raises:
+        ConfigError: its class cannot be imported, or refuses the options.
+    """
+    if not is_class_path(settings.kind):
+        return EmbeddingTransformer(settings, teacher_dimension, surface_width)
+    key = "model.transformer"
+    class_ = load_class(settings.kind, f"{key}.kind", Projection)  # type: ignore[type-abstract]
+    return make(class_, settings.options, f"{key}.options", teacher_dimension, surface_width)
+
+
+class EmbeddingTransformer(Projection):
     """Maps standardised teacher embeddings to S surface numbers of unit variance, and back.
 
     ``linear``: one linear map each way. ``autoencoder``: with a residual hidden layer each way.

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from latticegraph.aggregation import Cells
 from latticegraph.config.model import MapperSettings
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model.own_cells import OwnCells
 
 
 class VolumeStateInitializer(nn.Module):
@@ -26,6 +26,7 @@ class VolumeStateInitializer(nn.Module):
         channels: C.
         surface_width: S.
         gain: scale of the initial learned states.
+        cells: which cells this process holds; None: all.
 
     Shapes:
         surface (B, S) -> (C, N, B)
@@ -38,16 +39,17 @@ class VolumeStateInitializer(nn.Module):
         channels: int,
         surface_width: int,
         gain: float = 1.0,
+        cells: Cells | None = None,
     ) -> None:
         super().__init__()
         self.kind = settings.volume_init
         self.channels = channels
-        self.num_cells = graph.num_cells if graph.slab is None else graph.slab.num_cells
+        cells = Cells(graph) if cells is None else cells
+        self.num_cells = cells.num_cells
         free = torch.ones(graph.num_cells, dtype=torch.bool)
         free[graph.written_cells] = False
-        self.register_buffer("free_cells", free.nonzero().squeeze(1), persistent=False)
-        self.free_cells: Tensor
-        self.own = None if graph.slab is None else OwnCells(graph, self.free_cells)
+        free_cells = free.nonzero().squeeze(1)
+        self.free = cells.select(free_cells)
         self.state: Tensor
         self.decay: Tensor
         shape = (channels, int(free.sum()))
@@ -56,7 +58,7 @@ class VolumeStateInitializer(nn.Module):
         elif self.kind == "noise":
             self.register_buffer("state", torch.randn(shape) * settings.noise_std)
         elif self.kind == "depth_decay" and shape[1]:
-            depth_N = graph.depth_N[self.free_cells]
+            depth_N = graph.depth_N[free_cells]
             self.register_buffer("decay", settings.depth_decay ** depth_N.float(), persistent=False)
             self.project = nn.Linear(surface_width, channels)
 
@@ -64,14 +66,11 @@ class VolumeStateInitializer(nn.Module):
         """States of all cells; written cells are zero."""
         batch = surface_BS.shape[0]
         x_CNB = surface_BS.new_zeros(self.channels, self.num_cells, batch)
-        if self.kind == "zeros" or not self.free_cells.numel():
+        if self.kind == "zeros" or not self.free.count:
             return x_CNB
         if self.kind == "depth_decay":
             projected_CB = self.project(surface_BS).t().to(x_CNB.dtype)
             states = projected_CB[:, None, :] * self.decay[None, :, None]
         else:
             states = self.state[:, :, None].expand(-1, -1, batch)
-        cells = self.free_cells
-        if self.own is not None:
-            cells, states = self.own.cells, states[:, self.own.position]
-        return x_CNB.index_copy(1, cells, states.to(x_CNB.dtype))
+        return self.free.write(x_CNB, states.to(x_CNB.dtype))

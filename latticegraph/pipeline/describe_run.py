@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import latticegraph.kernels  # noqa: F401  registers what built-in experts keep
+from latticegraph.aggregation.aggregation import edge_sets, resolve_backend, summed_stencils
+from latticegraph.aggregation.memory import plan_rollout, rollout_work
 from latticegraph.config import Config
+from latticegraph.dynamics.kernel import kept_states
+from latticegraph.dynamics.make_expert import make_expert
 from latticegraph.errors import LatticeGraphError
 from latticegraph.lattice import LatticeGraph, describe_lattice
-from latticegraph.model.memory import plan_rollout, rollout_work
-from latticegraph.model.neighbourhoods import resolve_backend, summed_stencils
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -38,8 +41,12 @@ def _rollout(config: Config) -> dict[str, Any] | None:
     try:
         graph = LatticeGraph.build(config.lattice)
         backend = resolve_backend(settings, graph, batch, "cpu")
-        stencils = summed_stencils(graph)
-        work = rollout_work(settings, graph.num_cells, stencils, backend, batch)
+        edges = edge_sets(settings)
+        self_only = [not summed_stencils(graph, [types]) for types in edges]
+        experts = [make_expert(settings, index) for index in range(len(edges))]
+        kept = kept_states(experts, self_only, plain=settings.kernel == "plain")
+        stencils = summed_stencils(graph, edges)
+        work = rollout_work(settings, graph.num_cells, stencils, backend, kept, batch)
         plan = plan_rollout(work, settings.max_memory_gb, config.training.recomputed_steps)
     except LatticeGraphError:  # described by the warnings, or said when the run starts
         return None

@@ -17,6 +17,7 @@ from torch import Tensor
 from latticegraph.config import EvaluationSettings
 from latticegraph.data import Sample
 from latticegraph.decoding import TextDecoder
+from latticegraph.dynamics import Identity
 from latticegraph.evaluation import EmbeddingPairs as Arrays
 from latticegraph.evaluation import build_report, fit_baselines, task_metrics
 from latticegraph.lattice import LatticeGraph, count_edges
@@ -77,12 +78,8 @@ def lattice_off(student: Student, graph: LatticeGraph) -> Student:
         student: trained; stays as it is.
         graph: its lattice.
     """
-    dynamics = student.settings.dynamics.model_copy(update={"mode": "identity"})
-    settings = student.settings.model_copy(update={"dynamics": dynamics})
-    settings = settings.model_copy(update={"aggregation": student.dynamics.backend})
-    off = Student(settings, graph, student.teacher_dimension)
-    off.load_state_dict(student.state_dict())
-    return off.to(student.std.device)
+    dynamics = student.dynamics
+    return student.with_dynamics(Identity(dynamics.names, dynamics.cells, dynamics.backend))
 
 
 def make_report(

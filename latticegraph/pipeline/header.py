@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
+from latticegraph.aggregation.aggregation import edge_sets, summed_stencils
 from latticegraph.aggregation.cost import expected_ms
+from latticegraph.aggregation.memory import GIB, MemoryPlan
 from latticegraph.config import Config
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student
-from latticegraph.model.memory import GIB, MemoryPlan
 from latticegraph.model.student import START_BATCH
 
 # Python, torch and a teacher of the size of MiniLM, resident after training began; measured.
@@ -113,17 +114,18 @@ def header_lines(
         f"cube: {sides}, {graph.num_cells:,} cells, {graph.num_edges:,} edges, "
         f"{config.model.dynamics.steps} steps, {parameters:,} parameters, on {device}, "
         f"{torch.get_num_threads()} thread(s)",
-        f"sums over neighbours: {student.dynamics.backend}{_reason(config, student, device)}",
+        f"sums over neighbours: {student.dynamics.backend}{_reason(config, graph, device)}",
         f"memory: rollout {plan}; whole run about {peak_gb:.1f} GB{free}",
     ]
 
 
-def _reason(config: Config, student: Student, device: torch.device) -> str:
+def _reason(config: Config, graph: LatticeGraph, device: torch.device) -> str:
     if config.model.aggregation != "auto":
         return " (model.aggregation)"
     batch, channels = config.training.batch_size, config.model.state_channels
+    stencils = summed_stencils(graph, edge_sets(config.model))
     times = [
-        f"{way} {expected_ms(way, student.dynamics.stencils, channels, batch, device.type):.3g}"
+        f"{way} {expected_ms(way, stencils, channels, batch, device.type):.3g}"
         for way in ("spmm", "fft")
     ]
     return f" (auto; expected ms per step: {', '.join(times)})"

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latticegraph.aggregation import divide_cells, resolve_backend
 from latticegraph.config import Config
 from latticegraph.data import Sample, Splits, load_samples
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model import Student
+from latticegraph.model import Student, build_student
 from latticegraph.teachers import EmbeddingCache, build_teacher
 from latticegraph.training import EmbeddingPairs
 from latticegraph.training.inputs import check_phases
@@ -74,13 +75,16 @@ def build_model(
     check_phases(config)
     slabs = config.run.parallel == "slabs"
     holders, sharing = (processes, 1) if slabs else (ALONE, processes.size)
-    graph = LatticeGraph.build(config.lattice, holders)
-    student = Student(
+    graph = LatticeGraph.build(config.lattice)
+    cells = divide_cells(graph, holders)
+    batch = -(-config.training.batch_size // sharing)
+    student = build_student(
         config.model,
         graph,
         config.teacher.dimension,
         config.run.seed,
-        batch=-(-config.training.batch_size // sharing),
+        backend=resolve_backend(config.model, graph, batch, device.type, cells.is_whole),
+        cells=cells,
         device=device.type,
     )
     student.dynamics.checkpoint_steps = config.training.recomputed_steps

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from latticegraph.config import Config
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model import Student
+from latticegraph.model import Student, build_student
 from latticegraph.training.checkpoint import load_weights, read_checkpoint
 
 
@@ -25,13 +25,7 @@ def load_student(checkpoint: Path) -> tuple[Config, Student, LatticeGraph]:
     stored = read_checkpoint(checkpoint)
     config = stored.config
     graph = LatticeGraph.build(config.lattice)
-    student = Student(
-        config.model,
-        graph,
-        config.teacher.dimension,
-        config.run.seed,
-        batch=config.training.batch_size,
-    )
+    student = build_student(config.model, graph, config.teacher.dimension, config.run.seed)
     load_weights(checkpoint, student, stored.student)
     student.eval()
     return config, student, graph

@@ -98,15 +98,11 @@ class StudentOptimizer:
 
 def components(student: Student) -> Iterator[tuple[str, list[nn.Parameter]]]:
     """Groups of parameters whose gradient norms are logged; empty groups are left out."""
-    local, functional, distant = student.dynamics.experts
     modules: dict[str, nn.Module | None] = {
         "transformer": student.transformer,
         "mapper": student.mapper,
         "volume": student.volume,
-        "experts.local": local,
-        "experts.functional": functional,
-        "experts.distant": distant,
-        "gating": student.dynamics.gating,
+        **student.dynamics.components(),
         "extractor": student.extractor,
     }
     for name, module in modules.items():

@@ -177,7 +177,7 @@ class EmbeddingTrainer:
         batches = (self.train.rows(i, self.device) for i in self.plan.batches(progress.update))
         number = progress.update + 1
         # Processes that hold slabs of one cube run the same samples and must drop the same units.
-        slabs = self.student.slab is not None
+        slabs = not self.student.dynamics.cells.is_whole
         drawing = replace(self.processes, rank=0) if slabs else self.processes
         seed_process(self.config.run.seed, number, drawing)
         self._norms = self.updater.update(

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from latticegraph.distributed import Processes, all_gather, all_sum
+from latticegraph.dynamics.gating import balance
 from latticegraph.losses import CombinedLoss, SpatialLoss
 from latticegraph.model import Student, StudentOutput
-from latticegraph.model.gating import balance
 
 
 def run_whole_batch(student: Student, source_BD: Tensor, processes: Processes) -> StudentOutput:
@@ -33,7 +33,7 @@ def run_whole_batch(student: Student, source_BD: Tensor, processes: Processes) -
         processes: of the run; a batch with fewer rows than processes is run by each of them.
     """
     batch = len(source_BD)
-    if processes.size == 1 or student.slab is not None or batch < processes.size:
+    if processes.size == 1 or not student.dynamics.cells.is_whole or batch < processes.size:
         output: StudentOutput = student(source_BD)
         return output
     own: StudentOutput = student(source_BD[processes.own(batch)])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latticegraph.config.model import GatingSettings
-from latticegraph.model.channel_linear import ChannelLinear
+from latticegraph.dynamics.channel_linear import ChannelLinear
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from latticegraph.aggregation.cells import SlabCells
 from latticegraph.aggregation.fourier import GridNeighbourhood
 from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Sums
 from latticegraph.aggregation.stencil import Stencil
 from latticegraph.distributed.neighbours import swap
-from latticegraph.lattice.slab import Slab
 
 
 class SlabNeighbourhood(FastNeighbourhood):
@@ -30,7 +30,7 @@ class SlabNeighbourhood(FastNeighbourhood):
 
     samples_inner = False
 
-    def __init__(self, stencil: Stencil, edge_attr_O4: Tensor, heads: int, slab: Slab) -> None:
+    def __init__(self, stencil: Stencil, edge_attr_O4: Tensor, heads: int, slab: SlabCells) -> None:
         super().__init__(edge_attr_O4, slab.num_cells, heads)
         self.slab = slab
         self.stencil = stencil

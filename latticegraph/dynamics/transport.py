@@ -11,42 +11,55 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from latticegraph.aggregation.aggregation import EdgeSet
+from latticegraph.config.model import ModelSettings
+from latticegraph.dynamics.expert import Expert
+from latticegraph.dynamics.gating import GatingNetwork
 from latticegraph.lattice import EdgeType, LatticeGraph
-from latticegraph.model.expert import Expert
-from latticegraph.model.gating import GatingNetwork
 
 MARGIN = 2.0  # logits by which the carrying expert leads: softmax([2, 0, 0]) = 0.79
 
 
 def start_transport(
-    experts: Sequence[Expert], gating: GatingNetwork, graph: LatticeGraph, steps: int, quiet: int
+    experts: Sequence[Expert],
+    edge_sets: Sequence[EdgeSet],
+    gating: GatingNetwork,
+    graph: LatticeGraph,
+    settings: ModelSettings,
 ) -> None:
-    """Start ``experts`` so that the input face's signal moves towards the output face.
+    """Start ``experts`` so that the signal of the input face moves towards the output face.
 
-    Surfaces that are read where they are written need no transport: there the local expert leads
-    and the state starts by staying what it is.
+    Surfaces that are read where they are written need no transport: there an expert over the local
+    edges leads, and the state starts by staying what it is. Experts without a method
+    ``start_transport`` start as they are.
 
     Args:
-        experts: local, functional, distant, in this order.
-        gating: made to prefer the expert that carries the signal.
+        experts: all experts.
+        edge_sets: their edge types.
+        gating: made to prefer the expert that carries the signal, the first of several.
         graph: the lattice.
-        steps: steps of a rollout; the signal has to arrive within them.
-        quiet: channels that carry the surface.
+        settings: steps within which the signal has to arrive, and channels of the surface.
     """
-    carrying_O = carrying_offsets(graph, steps)
+    carrying_O = carrying_offsets(graph, settings.dynamics.steps)
     carrier = EdgeType.LOCAL
     if bool(carrying_O.any()):
         shares = torch.zeros(len(EdgeType)).index_add(0, graph.offset_type_O, carrying_O)
         carrier = EdgeType(int(shares.argmax()))
-    gating.prefer(int(carrier), MARGIN)
-    for kind, expert in zip(EdgeType, experts, strict=True):
-        mine = graph.offset_type_O == int(kind)
+    carriers = [index for index, edges in enumerate(edge_sets) if carrier in edges]
+    if carriers:
+        gating.prefer(carriers[0], MARGIN)
+    for expert, edges in zip(experts, edge_sets, strict=True):
+        if not hasattr(expert, "start_transport"):
+            continue
+        mine = torch.isin(graph.offset_type_O, torch.tensor([int(kind) for kind in edges]))
         attr_O4 = graph.offset_attr_O4[mine]
-        if kind == EdgeType.LOCAL:
+        if tuple(edges) == (EdgeType.LOCAL,):
             wanted_O = (graph.offsets_O3[mine] == 0).all(dim=1).float()
         else:
             wanted_O = carrying_O[mine]
-        expert.start_transport(attr_O4, wanted_O, quiet, 1 / graph.settings.max_radius)
+        expert.start_transport(
+            attr_O4, wanted_O, settings.surface_channels, 1 / graph.settings.max_radius
+        )
 
 
 def carrying_offsets(graph: LatticeGraph, steps: int) -> Tensor:

@@ -6,16 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latticegraph.aggregation import Backend, Stencil
+from latticegraph.aggregation.neighbourhood import Backend
+from latticegraph.aggregation.stencil import Stencil
 from latticegraph.aggregation.transforms import frequencies
 from latticegraph.config.model import ModelSettings
 from latticegraph.errors import ConfigError
 
 GIB = 2**30
 
-# State-sized tensors, measured with torch's allocator on cubes from 8 to 27 cells a side: kept per
-# step for the backward pass, held at once besides, and held at once where no backward pass follows.
-KEPT_PER_STEP: dict[Backend, int] = {"spmm": 16, "fft": 20, "scatter": 20}
+# State-sized tensors, measured with torch's allocator on cubes from 8 to 27 cells a side. Kept for
+# the backward pass: what spectra of the values take more than the values.
+SPECTRA_PER_STEP: dict[Backend, int] = {"spmm": 0, "fft": 4, "scatter": 0}
+# Held at once besides, and held at once where no backward pass follows.
 AT_ONCE = 17
 WITHOUT_GRADIENTS = 20
 # Kernels' spectra: their values, and their gradients twice while one more is added.
@@ -33,7 +35,7 @@ class Work:
         channels: C.
         batch: samples.
         steps: T.
-        backend: how sums over neighbours are computed.
+        kept_states: state-sized tensors that a step keeps for the backward pass.
         shared_bytes: what does not grow with the batch.
         gradients: a backward pass follows.
         bytes_per_number: 4 for float32.
@@ -43,7 +45,7 @@ class Work:
     channels: int
     batch: int
     steps: int
-    backend: Backend
+    kept_states: int
     shared_bytes: int
     gradients: bool
     bytes_per_number: int = 4
@@ -54,7 +56,7 @@ class Work:
         if not self.gradients:
             return samples * state * WITHOUT_GRADIENTS + self.shared_bytes
         kept = min(checkpoint_steps or self.steps, self.steps)
-        states = kept * KEPT_PER_STEP[self.backend] + AT_ONCE
+        states = kept * self.kept_states + AT_ONCE
         if checkpoint_steps:
             states += math.ceil(self.steps / checkpoint_steps)
         around = 0 if samples >= self.batch else self.batch * AROUND_CHUNKS
@@ -87,6 +89,7 @@ def rollout_work(
     num_cells: int,
     stencils: Sequence[Stencil],
     backend: Backend,
+    kept_states: int,
     batch: int,
     bytes_per_number: int = 4,
 ) -> Work:
@@ -96,18 +99,19 @@ def rollout_work(
         settings: channels, heads and steps.
         num_cells: N.
         stencils: of the experts whose neighbours are summed.
-        backend: how sums over neighbours are computed.
+        backend: how to sum.
+        kept_states: state-sized tensors that a step keeps, besides spectra.
         batch: samples.
         bytes_per_number: 4 for float32.
     """
-    heads = settings.experts.heads
+    heads = max(expert.message_options(settings.messages)["heads"] for expert in settings.experts)
     return Work(
-        num_cells,
-        settings.state_channels,
-        batch,
-        settings.dynamics.steps,
-        backend,
-        shared_bytes(stencils, heads, backend, bytes_per_number),
+        num_cells=num_cells,
+        channels=settings.state_channels,
+        batch=batch,
+        steps=settings.dynamics.steps,
+        kept_states=kept_states + SPECTRA_PER_STEP[backend],
+        shared_bytes=shared_bytes(stencils, heads, backend, bytes_per_number),
         gradients=True,
         bytes_per_number=bytes_per_number,
     )

@@ -1,4 +1,4 @@
-"""The order of columns in which the lattice computes.
+"""The order of columns in which aggregation works.
 
 Legend: C channels, N cells, B batch, M = N B columns, X experts.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from latticegraph.aggregation.cells import Cells
 from latticegraph.aggregation.opaque import opaque
 from latticegraph.lattice import LatticeGraph
 
@@ -42,20 +43,21 @@ class _SumOverSamples(torch.autograd.Function):
 
 
 class Layout:
-    """States as a matrix of channels and columns, in the order that the sums want.
+    """States as a matrix of channels and columns, in the order that aggregation needs.
 
-    A sparse product wants the samples of a cell side by side, (N, B); a convolution wants the cells
-    of a sample side by side in row-major order, (B, N). The maps between channels do not care. The
-    order changes once per rollout, not once per step.
+    A sparse product reads the samples of a cell side by side, (N, B); a convolution reads the cells
+    of a sample side by side in row-major order, (B, N). Linear maps of the channels work with
+    either. The order changes once per rollout, not once per step.
 
     Args:
         graph: the lattice.
+        cells: which cells this process holds.
         samples_inner: True for (N, B).
     """
 
-    def __init__(self, graph: LatticeGraph, samples_inner: bool) -> None:
+    def __init__(self, graph: LatticeGraph, cells: Cells, samples_inner: bool) -> None:
         self.samples_inner = samples_inner
-        self.num_cells = graph.num_cells if graph.slab is None else graph.slab.num_cells
+        self.num_cells = cells.num_cells
         permuted = not samples_inner and graph.settings.numbering != "row_major"
         self._number_N = graph.number_N if permuted else None
         self._place_N = torch.argsort(graph.number_N) if permuted else None

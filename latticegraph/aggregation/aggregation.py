@@ -1,0 +1,168 @@
+"""Sums over the neighbours of several edge sets of one lattice.
+
+Legend: C channels, N cells, B batch, M = N B columns, O offsets of an edge set, H heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from latticegraph.aggregation.cells import Cells, SlabCells
+from latticegraph.aggregation.cost import cheapest
+from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
+from latticegraph.aggregation.fourier import GridNeighbourhood
+from latticegraph.aggregation.layout import Layout
+from latticegraph.aggregation.neighbourhood import Backend, Neighbourhood, SelfNeighbourhood
+from latticegraph.aggregation.slab_neighbourhood import SlabNeighbourhood
+from latticegraph.aggregation.stencil import Stencil
+from latticegraph.config.model import ModelSettings
+from latticegraph.errors import ConfigError
+from latticegraph.lattice import EdgeType, LatticeGraph
+
+EdgeSet = tuple[EdgeType, ...]
+"""Edge types that one expert aggregates over."""
+
+
+class Aggregation:
+    """The edge sets of all experts, the order of columns, and the cells held by this process.
+
+    Args:
+        graph: the lattice.
+        edge_sets: edge types of every expert.
+        heads: edge weights per edge of every expert.
+        backend: how to sum; all backends give the same result.
+        cells: which cells this process holds.
+
+    Attributes:
+        neighbourhoods: of every expert, in order.
+        offset_types: edge type of every offset of every expert, (O,) each.
+        layout: order of the columns of a state.
+    """
+
+    def __init__(
+        self,
+        graph: LatticeGraph,
+        edge_sets: Sequence[EdgeSet],
+        heads: Sequence[int],
+        backend: Backend,
+        cells: Cells,
+    ) -> None:
+        self.backend = backend
+        self.cells = cells
+        self.layout = Layout(graph, cells, samples_inner=backend != "fft")
+        self.stencils = summed_stencils(graph, edge_sets)
+        self.neighbourhoods: list[Neighbourhood] = []
+        self.offset_types: list[Tensor] = []
+        for edges, count in zip(edge_sets, heads, strict=True):
+            self.neighbourhoods.append(make_neighbourhood(graph, edges, count, backend, cells))
+            self.offset_types.append(graph.offset_type_O[_chosen(graph, edges)])
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move index and attribute tensors to ``device`` (in place); attributes to ``dtype``."""
+        for neighbourhood in self.neighbourhoods:
+            neighbourhood.to(device, dtype)
+        self.layout.to(device)
+
+    def keep_types(self, index: int, weight_OH: Tensor, silent: Collection[EdgeType]) -> Tensor:
+        """Weights of one expert's edges, 0 for the edge types in ``silent``.
+
+        Args:
+            index: of the expert.
+            weight_OH: its weights.
+            silent: edge types without effect.
+        """
+        types_O = self.offset_types[index]
+        kept_O = ~torch.isin(types_O, types_O.new_tensor([int(kind) for kind in silent]))
+        return weight_OH * kept_O.to(weight_OH)[:, None]
+
+
+def edge_sets(settings: ModelSettings) -> list[EdgeSet]:
+    """Edge types of every expert of ``model.experts``."""
+    return [tuple(EdgeType[name.upper()] for name in expert.edges) for expert in settings.experts]
+
+
+def resolve_backend(
+    settings: ModelSettings, graph: LatticeGraph, batch: int, device: str, whole: bool = True
+) -> Backend:
+    """What ``model.aggregation`` means for this lattice.
+
+    Args:
+        settings: names a backend, or ``auto``.
+        graph: the lattice.
+        batch: samples of a typical rollout; decides speed only.
+        device: ``cpu`` or ``cuda``.
+        whole: one process holds the whole lattice; slabs support convolution only.
+
+    Raises:
+        ConfigError: slabs with another backend.
+    """
+    if not whole:
+        if settings.aggregation not in ("auto", "fft"):
+            raise ConfigError(
+                "model.aggregation",
+                f"expected auto or fft for run.parallel 'slabs', got {settings.aggregation}",
+                "Set it to auto",
+            )
+        return "fft"
+    if settings.aggregation != "auto":
+        return settings.aggregation
+    stencils = summed_stencils(graph, edge_sets(settings))
+    return cheapest(stencils, settings.state_channels, batch, device)
+
+
+def summed_stencils(graph: LatticeGraph, edge_sets: Sequence[EdgeSet]) -> list[Stencil]:
+    """The offsets of every edge set that has to be summed.
+
+    An edge set that joins every cell to itself alone is a map of the state and needs no sum.
+    """
+    stencils = (_stencil(graph, _chosen(graph, edges)) for edges in edge_sets)
+    return [stencil for stencil in stencils if not stencil.is_self]
+
+
+def make_neighbourhood(
+    graph: LatticeGraph,
+    edges: Sequence[EdgeType],
+    heads: int,
+    backend: Backend,
+    cells: Cells | None = None,
+) -> Neighbourhood:
+    """The edges of some types as one neighbourhood; edges are built only where they are stored.
+
+    Args:
+        graph: the lattice.
+        edges: edge types.
+        heads: H, weights per offset.
+        backend: how to sum.
+        cells: which cells this process holds; None: all.
+    """
+    cells = Cells(graph) if cells is None else cells
+    chosen_O = _chosen(graph, edges)
+    attr_O4 = graph.offset_attr_O4[chosen_O]
+    stencil = _stencil(graph, chosen_O)
+    if stencil.is_self:
+        return SelfNeighbourhood(attr_O4, cells.num_cells, heads)
+    if isinstance(cells, SlabCells):
+        return SlabNeighbourhood(stencil, attr_O4, heads, cells)
+    if backend == "fft":
+        return GridNeighbourhood(stencil, attr_O4, heads)
+    position_O = torch.full((chosen_O.numel(),), -1)
+    position_O[chosen_O] = torch.arange(attr_O4.shape[0])
+    offset_E = position_O[graph.edge_offset_E]
+    kept_E = (offset_E >= 0).nonzero().flatten()
+    stored = EdgeNeighbourhood(
+        graph.edge_index_2E[:, kept_E], attr_O4, graph.num_cells, heads, offset_E[kept_E]
+    )
+    return SparseNeighbourhood(stored, stencil) if backend == "spmm" else stored
+
+
+def _chosen(graph: LatticeGraph, edges: Sequence[EdgeType]) -> Tensor:
+    return torch.isin(graph.offset_type_O, torch.tensor([int(kind) for kind in edges]))
+
+
+def _stencil(graph: LatticeGraph, chosen_O: Tensor) -> Stencil:
+    settings = graph.settings
+    periodic = settings.boundary == "periodic"
+    return Stencil(graph.offsets_O3[chosen_O], settings.dimensions, periodic)
