@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing, RGCNConv
 
 from latticegraph.lattice import EdgeType
-from latticegraph.model.neighbourhoods import make_neighbourhood
+from latticegraph.aggregation.aggregation import make_neighbourhood
 
 
 class WeightedEdges(MessagePassing):

@@ -17,8 +17,8 @@ from latticegraph.config import Config, load_config
 from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.losses import CombinedLoss
 from latticegraph.model import Lattice3D, Student
-from latticegraph.model.layout import Layout
-from latticegraph.model.neighbourhoods import make_neighbourhood
+from latticegraph.aggregation.layout import Layout
+from latticegraph.aggregation.aggregation import make_neighbourhood
 
 CONFIG = Path(__file__).parents[1] / "configs" / "8cube.yaml"
 TEACHER = 384

@@ -24,7 +24,7 @@ from latticegraph.aggregation import BACKENDS
 from latticegraph.config import Config, ModelSettings
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Lattice3D
-from latticegraph.model.neighbourhoods import resolve_backend
+from latticegraph.aggregation.aggregation import resolve_backend
 
 # Of the sum alone.
 CHANNELS, HEADS = 32, 4

@@ -75,9 +75,8 @@ class EdgeNeighbourhood(Neighbourhood):
     def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
         """Gather, multiply by the weights and scatter, by PyG's ``propagate``."""
         values_CNB = values_CM.reshape(values_CM.shape[0], self.num_cells, -1)
-        summed: Tensor = self.scatter.propagate(
-            self.edge_index_2E, values=values_CNB, weight=prepared[0].to(values_CM.dtype)
-        )
+        weight_EH = prepared[0].to(values_CM.dtype)
+        summed: Tensor = self.scatter(values_CNB, self.edge_index_2E, weight_EH)
         return summed.flatten(1)
 
 
@@ -90,6 +89,11 @@ class EdgeSum(MessagePassing):
 
     def __init__(self) -> None:
         super().__init__(aggr="add", node_dim=-2)
+
+    def forward(self, values: Tensor, edge_index: Tensor, weight: Tensor) -> Tensor:
+        """The sum of all edges into each cell."""
+        summed: Tensor = self.propagate(edge_index, values=values, weight=weight)
+        return summed
 
     def message(self, values_j: Tensor, weight: Tensor) -> Tensor:
         """Value of each edge's source times the weight of the edge and head."""

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latticegraph.aggregation import Stencil
+from latticegraph.aggregation.aggregation import resolve_backend, summed_stencils
 from latticegraph.aggregation.cost import RATES, cheapest, expected_ms
 from latticegraph.config import LatticeSettings, ModelSettings
-from latticegraph.lattice import LatticeGraph
+from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.lattice import graph as graph_module
-from latticegraph.model import Lattice3D
-from latticegraph.model.neighbourhoods import summed_stencils
+from latticegraph.model import Lattice3D, build_student
 
 ALONG = [(0, 0, 1), (0, 0, -1)]
 
@@ -85,29 +85,31 @@ def test_27_cube_is_transformed_without_building_edges() -> None:
         {"dynamics": {"steps": 6, "min_steps": 6}, "aggregation": "auto"}
     )
     for device in ("cpu", "cuda"):
-        own = summed_stencils(graph)
+        own = summed_stencils(graph, [(kind,) for kind in EdgeType])
         assert cheapest(own, 16, 8, device) == "fft"
-    lattice = Lattice3D(settings, graph, batch=8)
-    assert lattice.backend == "fft"
+    backend = resolve_backend(settings, graph, 8, "cpu")
+    assert backend == "fft"
+    lattice = Lattice3D(settings, graph, backend)
     assert not lattice.layout.samples_inner
     assert graph._edges is None
 
 
 def test_default_cube_is_multiplied() -> None:
     graph = LatticeGraph.build(LatticeSettings())
-    lattice = Lattice3D(ModelSettings(), graph)
-    assert lattice.backend == "spmm"
-    assert lattice.layout.samples_inner
+    assert resolve_backend(ModelSettings(), graph, 64, "cpu") == "spmm"
+    assert build_student(ModelSettings(), graph, 16).dynamics.backend == "spmm"
 
 
 @pytest.mark.parametrize("way", ["spmm", "fft", "scatter"])
 def test_explicit_aggregation_is_taken_as_it_is(way: str) -> None:
     graph = LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3), adaptive_radius_min=1.6))
-    assert Lattice3D(ModelSettings.model_validate({"aggregation": way}), graph).backend == way
+    settings = ModelSettings.model_validate({"aggregation": way})
+    assert resolve_backend(settings, graph, 64, "cpu") == way
+    assert build_student(settings, graph, 16).dynamics.backend == way
 
 
 def test_choice_follows_batch_and_device_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    from latticegraph.model import neighbourhoods
+    from latticegraph.aggregation import aggregation
 
     seen: list[tuple[int, int, str]] = []
 
@@ -115,7 +117,7 @@ def test_choice_follows_batch_and_device_given(monkeypatch: pytest.MonkeyPatch) 
         seen.append((channels, batch, device))
         return "fft"
 
-    monkeypatch.setattr(neighbourhoods, "cheapest", chosen)
+    monkeypatch.setattr(aggregation, "cheapest", chosen)
     graph = LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3), adaptive_radius_min=1.6))
-    assert Lattice3D(ModelSettings(), graph, batch=7, device="cuda").backend == "fft"
+    assert resolve_backend(ModelSettings(), graph, 7, "cuda") == "fft"
     assert seen == [(16, 7, "cuda")]

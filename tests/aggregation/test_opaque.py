@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latticegraph.aggregation import GridNeighbourhood, SparseNeighbourhood
-from latticegraph.model.layout import repeat_columns
+from latticegraph.aggregation.layout import repeat_columns
 from tests.aggregation.conftest import columns, make_case
 
 CASE = make_case((3, 4, 5), False, [(0, 0, 0), (1, 0, -2), (-2, 3, 1), (0, -1, 0)], (4, 2), 2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latticegraph.aggregation import BACKENDS, Backend
+from latticegraph.aggregation import BACKENDS, Backend, Cells
+from latticegraph.aggregation.aggregation import make_neighbourhood
+from latticegraph.aggregation.layout import Layout
 from latticegraph.config import LatticeSettings
 from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.model import FunctionalExpert
-from latticegraph.model.layout import Layout
-from latticegraph.model.neighbourhoods import make_neighbourhood
 
 torch_scatter = pytest.importorskip("torch_scatter")
 
@@ -21,12 +21,10 @@ def test_neighbour_sum_equals_segment_reduction(backend: Backend, kind: EdgeType
     graph = LatticeGraph.build(LatticeSettings(dimensions=(4, 4, 5), adaptive_radius_min=1.6))
     hood = make_neighbourhood(graph, [kind], 2, backend)
     hood.to(torch.device("cpu"), torch.float64)
-    layout = Layout(graph, hood.samples_inner)
+    layout = Layout(graph, Cells(graph), hood.samples_inner)
     expert = FunctionalExpert(4, heads=2).double()
     with torch.no_grad():  # large enough to be scaled down
         expert.edge_weights.out.weight.mul_(30)
-    expert.value = None
-    expert.propose = lambda x_CM, m_CM, rows: m_CM  # type: ignore[method-assign]
     x = torch.randn(4, graph.num_cells, 3, dtype=torch.float64)
 
     edges = graph.edges_of(kind)
@@ -40,5 +38,6 @@ def test_neighbour_sum_equals_segment_reduction(backend: Backend, kind: EdgeType
     messages = x[:, source] * weight_EH.t().repeat(2, 1)[:, :, None]
     expected = torch_scatter.segment_csr(messages, pointer[None].expand(4, -1), reduce="sum")
 
-    got = expert.proposal(layout.columns(x), hood, expert.prepare(hood), [])
+    weight_OH = hood.scaled(expert.edge_weights(hood.edge_attr_O4, hood.neighbours))
+    got = hood.sum(layout.columns(x), hood.prepare(weight_OH))
     torch.testing.assert_close(layout.states(got), expected, rtol=0, atol=1e-10)

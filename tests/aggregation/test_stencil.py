@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 
 from latticegraph.aggregation import SparseNeighbourhood, Stencil
+from latticegraph.aggregation.aggregation import make_neighbourhood
 from latticegraph.config import LatticeSettings
 from latticegraph.lattice import EdgeType, LatticeGraph
-from latticegraph.model.neighbourhoods import make_neighbourhood
 from tests.aggregation.conftest import Case, cases, make_case
 
 

@@ -54,7 +54,7 @@ def _config(options):
         "model": {
             "state_channels": 4,
             "dynamics": {"steps": 3, "min_steps": 3},
-            "experts": {"edge_hidden": 4, "heads": 2},
+            "messages": {"edge_hidden": 4, "heads": 2},
             "transformer": {"hidden": 8},
             "gating": {"balance_weight": 0.3, "z_weight": 0.2},
         },

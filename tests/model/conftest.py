@@ -10,7 +10,7 @@ import torch
 
 from latticegraph.config import LatticeSettings, ModelSettings
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model import Student
+from latticegraph.model import Student, build_student
 
 WIDTH = 24
 
@@ -24,10 +24,18 @@ def small_model(**changes: Any) -> ModelSettings:
     """Four channels, four steps."""
     defaults: dict[str, Any] = {
         "state_channels": 4,
-        "experts": {"heads": 2, "edge_hidden": 8},
+        "messages": {"heads": 2, "edge_hidden": 8},
         "dynamics": {"steps": 4, "min_steps": 4},
     }
     return ModelSettings.model_validate({**defaults, **changes})
+
+
+def experts(**distant: Any) -> list[dict[str, Any]]:
+    """The three built-in experts, with options of the distant one."""
+    kinds = ("local", "functional", "distant")
+    listed: list[dict[str, Any]] = [{"name": k, "kind": k, "edges": [k]} for k in kinds]
+    listed[-1]["options"] = distant
+    return listed
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def build() -> Callable[..., Student]:
         started: bool = True,
     ) -> Student:
         graph = LatticeGraph.build(small_lattice(**(lattice or {})))
-        student = Student(small_model(**(model or {})), graph, width, seed=1).double()
+        student = build_student(small_model(**(model or {})), graph, width, seed=1).double()
         if started:
             data = embeddings(64, width)
             student.start_from_data(data, data)

@@ -9,6 +9,7 @@ import torch
 
 from latticegraph.config import LatticeSettings
 from latticegraph.config.model import MapperSettings, TransformerSettings
+from latticegraph.dynamics.transport import carrying_offsets
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import (
     EmbeddingToLatticeMapper,
@@ -17,7 +18,6 @@ from latticegraph.model import (
     VolumeStateInitializer,
 )
 from latticegraph.model.positional import fractal_features, sinusoidal_features
-from latticegraph.model.transport import carrying_offsets
 from tests.model.conftest import embeddings, small_lattice, small_model
 
 

@@ -11,10 +11,18 @@ from torch.nn.functional import mse_loss
 
 from latticegraph.aggregation import EdgeNeighbourhood
 from latticegraph.config import LatticeSettings, ModelSettings
+from latticegraph.dynamics import TrajectoryRecorder
 from latticegraph.errors import ConfigError, GraphError
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model import Student
-from tests.model.conftest import assert_same, embeddings, excite, small_lattice, small_model
+from latticegraph.model import Student, build_student
+from tests.model.conftest import (
+    assert_same,
+    embeddings,
+    excite,
+    experts,
+    small_lattice,
+    small_model,
+)
 
 Build = Callable[..., Student]
 
@@ -22,7 +30,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "autoencoder": {"transformer": {"kind": "autoencoder", "hidden": 8, "layer_norm": True}},
     "hierarchical": {"transformer": {"kind": "hierarchical", "levels": (20, 28), "hidden": 8}},
-    "normed": {"experts": {"heads": 4, "edge_hidden": 8, "norm": True, "substeps": 3}},
+    "normed": {
+        "messages": {"heads": 4, "edge_hidden": 8, "norm": True},
+        "experts": experts(substeps=3),
+    },
     "cell lift": {"mapper": {"lift": "cell", "readout": "surface", "positional": "sinusoidal"}},
     "fractal": {"mapper": {"positional": "fractal", "volume_init": "noise"}},
     "depth decay": {"mapper": {"positional": "none", "volume_init": "depth_decay"}},
@@ -87,14 +98,18 @@ def test_student_morton_numbering_changes_nothing(build: Build, backend: str) ->
     order = _free_order(morton)
     state["volume.state"] = state["volume.state"][:, order]
     morton.load_state_dict(state)
-    plain, other = row_major(data, record=True), morton(data, record=True)
+    trajectory, other_trajectory = TrajectoryRecorder(), TrajectoryRecorder()
+    plain, other = row_major(data, recorder=trajectory), morton(data, recorder=other_trajectory)
     torch.testing.assert_close(other.embedding_BD, plain.embedding_BD, rtol=0, atol=1e-12)
     torch.testing.assert_close(other.change_T, plain.change_T, rtol=0, atol=1e-12)
     cell = _row_major()  # of every cell of the Morton graph
     assert not torch.equal(cell, torch.arange(80))
     torch.testing.assert_close(other.usage_NX, plain.usage_NX[cell], rtol=0, atol=1e-12)
     torch.testing.assert_close(
-        other.trajectory_TCNB, plain.trajectory_TCNB[:, :, cell], rtol=0, atol=1e-12
+        other_trajectory.trajectory_TCNB,
+        trajectory.trajectory_TCNB[:, :, cell],
+        rtol=0,
+        atol=1e-12,
     )
 
 
@@ -106,13 +121,15 @@ def _row_major() -> torch.Tensor:
 
 def _free_order(morton: Student) -> torch.Tensor:
     """Position, among row-major free cells, of every free cell of the Morton graph."""
-    return _row_major()[morton.volume.free_cells].argsort().argsort()
+    return _row_major()[morton.volume.free.number].argsort().argsort()
 
 
 def test_student_edge_order_changes_nothing(build: Build) -> None:
     data, student = embeddings(4), build({"aggregation": "scatter"})
     before = student(data).embedding_BD
-    hoods = [h for h in student.dynamics.neighbourhoods if isinstance(h, EdgeNeighbourhood)]
+    hoods = [
+        h for h in student.dynamics.aggregation.neighbourhoods if isinstance(h, EdgeNeighbourhood)
+    ]
     assert len(hoods) == 2
     for neighbourhood in hoods:
         order = torch.randperm(neighbourhood.edge_index_2E.shape[1])
@@ -158,13 +175,13 @@ def test_student_is_not_linear_with_the_lattice_on(build: Build) -> None:
 def test_student_seed_decides_the_parameters_and_leaves_the_global_state() -> None:
     graph = LatticeGraph.build(small_lattice())
     torch.manual_seed(11)
-    first = Student(small_model(), graph, 24, seed=1)
+    first = build_student(small_model(), graph, 24, seed=1)
     drawn = torch.rand(1)
     torch.manual_seed(11)
     assert torch.equal(drawn, torch.rand(1))
     same, other = (
-        Student(small_model(), graph, 24, seed=1),
-        Student(small_model(), graph, 24, seed=2),
+        build_student(small_model(), graph, 24, seed=1),
+        build_student(small_model(), graph, 24, seed=2),
     )
     for a, b in zip(first.parameters(), same.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -175,7 +192,7 @@ def test_student_rejects_too_few_steps_to_cross() -> None:
     graph = LatticeGraph.build(LatticeSettings())
     settings = ModelSettings.model_validate({"dynamics": {"steps": 6, "min_steps": 6}})
     with pytest.raises(GraphError, match=r"model\.dynamics\.steps: .*7.*6"):
-        Student(settings, graph, 384)
+        build_student(settings, graph, 384)
 
 
 def test_student_volume_carries_one_number_per_cell(build: Build) -> None:
@@ -187,7 +204,7 @@ def test_student_volume_carries_one_number_per_cell(build: Build) -> None:
     assert float(explained.detach()) > 0.5
     graph = LatticeGraph.build(small_lattice(surface="volume"))
     with pytest.raises(ConfigError, match=r"lattice\.dimensions: expected 24 cells .* got 80"):
-        Student(small_model(), graph, 24)
+        build_student(small_model(), graph, 24)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

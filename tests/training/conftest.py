@@ -14,7 +14,7 @@ from rich.console import Console
 
 from latticegraph.config import Config
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model import Student
+from latticegraph.model import Student, build_student
 from latticegraph.training import MACHINE_FIELDS, EmbeddingPairs, EmbeddingTrainer
 
 TREE: dict[str, Any] = {
@@ -24,7 +24,7 @@ TREE: dict[str, Any] = {
         "state_channels": 4,
         "mapper": {"readout_init": "zeros"},
         "dynamics": {"steps": 3, "min_steps": 3},
-        "experts": {"edge_hidden": 4, "heads": 2},
+        "messages": {"edge_hidden": 4, "heads": 2},
         "transformer": {"hidden": 8},
     },
     "teacher": {"dimension": 16},
@@ -75,7 +75,7 @@ def graph() -> LatticeGraph:
 
 @pytest.fixture
 def build(graph: LatticeGraph) -> Callable[[Config], Student]:
-    return lambda config: Student(config.model, graph, 16, config.run.seed)
+    return lambda config: build_student(config.model, graph, 16, config.run.seed)
 
 
 @pytest.fixture

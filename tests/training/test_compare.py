@@ -23,7 +23,7 @@ PATH = Path("last.safetensors")
             r"training\.phases\.0\.epochs is 2 in the checkpoint and 9 .*phases cannot change",
         ),
         (
-            {"model": {"experts": {"heads": 1}, "surface_channels": 2, "state_channels": 8},
+            {"model": {"messages": {"heads": 1}, "surface_channels": 2, "state_channels": 8},
              "lattice": {"axis": 2}},
             r"lattice\.axis .*; model\.state_channels .*; model\.surface_channels .*; 1 more keys",
         ),

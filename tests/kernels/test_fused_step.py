@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from latticegraph.config import ModelSettings
+from latticegraph.kernels import FusedKernels
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Lattice3D, Rollout
-from latticegraph.model import lattice3d as lattice3d_module
-from tests.model.conftest import assert_same, excite, small_lattice
+from tests.model.conftest import assert_same, excite, experts, small_lattice
 
 # Every type has real neighbours, the local one too.
 CROWDED = {
@@ -25,10 +25,18 @@ PLAIN = {"dimensions": (4, 5, 6)}  # a cell is its own and only local neighbour
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "own neighbour": (PLAIN, {}),
     "local neighbours": (CROWDED, {}),
-    "one head": (CROWDED, {"experts": {"heads": 1, "edge_hidden": 4}}),
-    "a head per channel": (CROWDED, {"experts": {"heads": 4, "edge_hidden": 4}}),
-    "one substep": (CROWDED, {"experts": {"heads": 2, "edge_hidden": 4, "substeps": 1}}),
-    "three substeps": (PLAIN, {"experts": {"heads": 2, "edge_hidden": 4, "substeps": 3}}),
+    "one head": (CROWDED, {"messages": {"heads": 1, "edge_hidden": 4}}),
+    "a head per channel": (CROWDED, {"messages": {"heads": 4, "edge_hidden": 4}}),
+    "one substep": (CROWDED, {"experts": experts(substeps=1)}),
+    "three substeps": (PLAIN, {"experts": experts(substeps=3)}),
+    "two experts on one type": (
+        CROWDED,
+        {"experts": [*experts(), {"name": "again", "kind": "distant", "edges": ["functional"]}]},
+    ),
+    "one expert on two types": (
+        CROWDED,
+        {"experts": [{"name": "one", "kind": "functional", "edges": ["local", "distant"]}]},
+    ),
     "top 1": (PLAIN, {"gating": {"top_k": 1}}),
     "top 2, sharp": (CROWDED, {"gating": {"top_k": 2, "temperature": 0.4}}),
     "soft, z": (PLAIN, {"gating": {"temperature": 2.0, "z_weight": 0.1}}),
@@ -48,14 +56,15 @@ def make(backend: str, lattice: dict[str, Any], model: dict[str, Any]) -> Lattic
     settings = ModelSettings.model_validate(
         {
             "state_channels": 4,
-            "experts": {"heads": 2, "edge_hidden": 4},
+            "messages": {"heads": 2, "edge_hidden": 4},
             "dynamics": {"steps": 3, "min_steps": 3},
             "aggregation": backend,
             **model,
         }
     )
     torch.manual_seed(7)
-    made = Lattice3D(settings, LatticeGraph.build(small_lattice(**lattice))).double()
+    graph = LatticeGraph.build(small_lattice(**lattice))
+    made = Lattice3D(settings, graph, backend).double()
     excite(made)
     return made
 
@@ -74,15 +83,15 @@ def objective(rollout: Rollout) -> Tensor:
 
 @pytest.fixture
 def by_hand_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows with every step that is taken by hand."""
+    """Grows with every fused step."""
     calls: list[int] = []
-    original = lattice3d_module.propose_all
+    original = FusedKernels.__call__
 
     def count(*arguments: Any) -> Any:
         calls.append(1)
         return original(*arguments)
 
-    monkeypatch.setattr(lattice3d_module, "propose_all", count)
+    monkeypatch.setattr(FusedKernels, "__call__", count)
     return calls
 
 
@@ -93,8 +102,8 @@ def test_fused_rollout_equals_the_plain_one(
 ) -> None:
     results = []
     for by_hand in (True, False):
-        lattice = make(backend, *CASES[name])
-        lattice._by_hand = by_hand
+        where, model = CASES[name]
+        lattice = make(backend, where, {**model, "kernel": "fused" if by_hand else "plain"})
         by_hand_calls.clear()
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(4, 120, 4, dtype=torch.float64, generator=generator)
@@ -132,7 +141,7 @@ def test_fused_step_takes_frozen_parameters(backend: str) -> None:
         make(backend, *CASES["local neighbours"]),
     )
     for name, parameter in part.named_parameters():
-        parameter.requires_grad_("value" in name or "gating" in name)
+        parameter.requires_grad_("value_map" in name or "gating" in name)
     x = torch.randn(4, 120, 2, dtype=torch.float64)
     for lattice in (whole, part):
         objective(lattice.rollout(x)).backward()
@@ -146,7 +155,7 @@ def test_fused_step_takes_frozen_parameters(backend: str) -> None:
 
 
 def test_scatter_and_normed_experts_are_left_to_autograd(by_hand_calls: list[int]) -> None:
-    normed = make("spmm", PLAIN, {"experts": {"heads": 2, "edge_hidden": 4, "norm": True}})
+    normed = make("spmm", PLAIN, {"messages": {"heads": 2, "edge_hidden": 4, "norm": True}})
     for lattice in (make("scatter", PLAIN, {}), normed):
         lattice.rollout(torch.randn(4, 120, 2, dtype=torch.float64))
     assert not by_hand_calls
@@ -173,7 +182,7 @@ def test_rollout_gradients_equal_numeric_ones(
     lattice_settings = {**(CROWDED if crowded else {}), "dimensions": (3, 3, 4)}
     model = {
         "state_channels": 2,
-        "experts": {"heads": 2, "edge_hidden": 2},
+        "messages": {"heads": 2, "edge_hidden": 2},
         "gating": {"z_weight": 0.1},
         "dynamics": {"steps": 2, "min_steps": 2},
     }

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from latticegraph.dynamics import TrajectoryRecorder
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student
 from tests.model.conftest import excite, small_lattice
@@ -69,15 +70,16 @@ def test_lattice_with_fft_has_the_same_light_cone(build: Build, steps: int, boun
 def test_lattice_recording_changes_nothing(build: Build, backend: str, numbering: str) -> None:
     student = build({"aggregation": backend}, {"numbering": numbering})
     x = torch.randn(4, 80, 3, dtype=torch.float64)
-    plain, recorded = student.dynamics.rollout(x), student.dynamics.rollout(x, record=True)
-    assert torch.equal(plain.states_CNB, recorded.states_CNB)
-    assert recorded.trajectory_TCNB is not None
-    assert recorded.trajectory_TCNB.shape == (5, 4, 80, 3)
-    assert torch.equal(recorded.trajectory_TCNB[0], x)
-    assert torch.equal(recorded.trajectory_TCNB[-1], recorded.states_CNB)
-    assert torch.equal(
-        student.dynamics.step(recorded.trajectory_TCNB[2])[0], recorded.trajectory_TCNB[3]
-    )
+    recorder = TrajectoryRecorder()
+    plain = student.dynamics.rollout(x)
+    recorded = student.dynamics.rollout(x, recorder=recorder)
+    trajectory_TCNB = recorder.trajectory_TCNB
+    for name, value in vars(plain).items():
+        assert torch.equal(getattr(recorded, name), value), name
+    assert trajectory_TCNB.shape == (5, 4, 80, 3)
+    assert torch.equal(trajectory_TCNB[0], x)
+    assert torch.equal(trajectory_TCNB[-1], recorded.states_CNB)
+    assert torch.equal(student.dynamics.step(trajectory_TCNB[2])[0], trajectory_TCNB[3])
 
 
 @pytest.mark.parametrize("backend", ["spmm", "fft"])
@@ -130,13 +132,14 @@ def test_lattice_chunks_change_nothing(build: Build, tolerance: float, backend: 
         excite(student)
         x = torch.randn(4, 80, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         x = x * torch.tensor([0.01, 0.1, 1.0, 10.0, 30.0])
-        rollout = student.dynamics.rollout(x, record=True)
+        recorder = TrajectoryRecorder()
+        rollout = student.dynamics.rollout(x, recorder=recorder)
         # Chunks of unlike length: a mean over chunks that forgets this would differ.
         assert (len(set(rollout.steps_B.tolist())) > 1) == (tolerance > 0)
         assert float(rollout.z.detach()) > 0
         means = rollout.usage_XN[0].sum() + rollout.change_T.sum() + rollout.z
         (rollout.states_CNB.square().sum() + means).backward()
-        fields = [rollout.states_CNB, rollout.usage_XN, rollout.steps_B, rollout.trajectory_TCNB]
+        fields = [rollout.states_CNB, rollout.usage_XN, rollout.steps_B, recorder.trajectory_TCNB]
         fields += [rollout.change_T, rollout.z]
         results.append([*fields, *[p.grad for p in student.dynamics.parameters()]])
     for whole, chunked in zip(*results, strict=True):
@@ -149,7 +152,7 @@ def test_lattice_checkpointing_changes_nothing(build: Build, backend: str) -> No
     gradients = []
     for checkpointing in (False, True):
         student = build({"aggregation": backend})
-        student.dynamics.checkpointing = checkpointing
+        student.dynamics.checkpoint_steps = int(checkpointing)
         x = torch.randn(4, 80, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         student.dynamics.rollout(x).states_CNB.square().sum().backward()
         gradients.append([p.grad for p in student.dynamics.parameters()])
@@ -181,9 +184,9 @@ def test_lattice_converged_samples_stop_alone(build: Build, backend: str) -> Non
 def test_lattice_change_is_the_relative_norm_per_step(build: Build, backend: str) -> None:
     student = build({"aggregation": backend})
     x = torch.randn(4, 80, 2, dtype=torch.float64)
-    rollout = student.dynamics.rollout(x, 2, record=True)
-    assert rollout.trajectory_TCNB is not None
-    before, after = rollout.trajectory_TCNB[1], rollout.trajectory_TCNB[2]
+    recorder = TrajectoryRecorder()
+    rollout = student.dynamics.rollout(x, 2, recorder)
+    before, after = recorder.trajectory_TCNB[1:3]
     expected = (after - before).flatten(0, 1).norm(dim=0) / before.flatten(0, 1).norm(dim=0)
     torch.testing.assert_close(rollout.change_T[1], expected.mean())
 

@@ -14,12 +14,12 @@ from latticegraph.aggregation import (
     SelfNeighbourhood,
     SparseNeighbourhood,
 )
+from latticegraph.aggregation.aggregation import make_neighbourhood
 from latticegraph.config import LatticeSettings
 from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.lattice import graph as graph_module
 from latticegraph.losses import SpatialLoss
-from latticegraph.model import Student
-from latticegraph.model.neighbourhoods import make_neighbourhood
+from latticegraph.model import Student, build_student
 from tests.model.conftest import WIDTH, embeddings, excite, small_lattice, small_model
 
 
@@ -37,7 +37,7 @@ def no_edges(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("numbering", ["row_major", "morton"])
 def test_fft_student_learns_without_building_edges(numbering: str) -> None:
     graph = LatticeGraph.build(small_lattice(numbering=numbering))
-    student = Student(small_model(aggregation="fft"), graph, WIDTH).double()
+    student = build_student(small_model(aggregation="fft"), graph, WIDTH).double()
     data = embeddings(8)
     student.start_from_data(data, data)
     spatial = SpatialLoss(graph, "fft").double()
@@ -46,7 +46,7 @@ def test_fft_student_learns_without_building_edges(numbering: str) -> None:
     assert all(p.grad is not None for p in student.dynamics.parameters())
     assert graph._edges is None
     with pytest.raises(AssertionError, match="edges were built"):
-        Student(small_model(aggregation="spmm"), graph, WIDTH)
+        build_student(small_model(aggregation="spmm"), graph, WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_fft_student_learns_without_building_edges(numbering: str) -> None:
 def test_neighbourhoods_follow_the_setting(backend: Backend, kind: type[Neighbourhood]) -> None:
     """A cell that is its own only neighbour needs no sum, whatever the setting."""
     graph = LatticeGraph.build(small_lattice())
-    student = Student(small_model(aggregation=backend), graph, WIDTH)
+    student = build_student(small_model(aggregation=backend), graph, WIDTH)
     assert student.dynamics.backend == backend
-    kinds = [type(hood) for hood in student.dynamics.neighbourhoods]
+    kinds = [type(hood) for hood in student.dynamics.aggregation.neighbourhoods]
     assert kinds == [SelfNeighbourhood, kind, kind]
     crowded = LatticeGraph.build(small_lattice(local_distance_ratio=0.5, adaptive_radius_min=2.3))
     assert type(make_neighbourhood(crowded, [EdgeType.LOCAL], 2, backend)) is kind
@@ -67,7 +67,7 @@ def test_neighbourhoods_follow_the_setting(backend: Backend, kind: type[Neighbou
 def trained(backend: str, dtype: torch.dtype) -> Student:
     """The same parameters for every backend and precision."""
     graph = LatticeGraph.build(small_lattice())
-    student = Student(small_model(aggregation=backend), graph, WIDTH, seed=1).double()
+    student = build_student(small_model(aggregation=backend), graph, WIDTH, seed=1).double()
     excite(student)
     return student.to(dtype)
 

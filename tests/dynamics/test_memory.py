@@ -15,22 +15,24 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
+from latticegraph.aggregation.aggregation import summed_stencils
+from latticegraph.aggregation.memory import GIB, Work, plan_rollout, shared_bytes
+from latticegraph.dynamics import Rollout, TrajectoryRecorder
 from latticegraph.errors import ConfigError
-from latticegraph.lattice import LatticeGraph
+from latticegraph.kernels import FusedKernels
+from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.model import Lattice3D, Student
-from latticegraph.model.memory import GIB, Work, plan_rollout, shared_bytes
-from latticegraph.model.neighbourhoods import summed_stencils
-from latticegraph.model.rollout import Rollout
 from tests.model.conftest import assert_same, excite, small_lattice, small_model
 
 Build = Callable[..., Student]
 STATE = 1000 * 16 * 4  # bytes of one sample of the work below
 BATCH = 5
+TYPES = [(kind,) for kind in EdgeType]
 
 
 def work(gradients: bool = True, batch: int = 8, shared: int = 0) -> Work:
     """Six steps of 1,000 cells with 16 channels."""
-    return Work(1000, 16, batch, 6, "spmm", shared, gradients)
+    return Work(1000, 16, batch, 6, 16, shared, gradients)
 
 
 def gb(states: float) -> float:
@@ -80,10 +82,10 @@ def test_plan_says_what_it_does() -> None:
 
 @st.composite
 def works(draw: st.DrawFn) -> Work:
-    backend = draw(st.sampled_from(["spmm", "fft", "scatter"]))
+    kept = draw(st.integers(2, 40))
     sizes = (st.integers(8, 10**6), st.integers(1, 64), st.integers(1, 70), st.integers(1, 20))
     shared, gradients = draw(st.integers(0, 10**9)), draw(st.booleans())
-    return Work(*(draw(size) for size in sizes), backend, shared, gradients)
+    return Work(*(draw(size) for size in sizes), kept, shared, gradients)
 
 
 @given(works(), st.integers(0, 25), st.floats(1e-6, 20))
@@ -118,7 +120,7 @@ def test_need_grows_with_the_samples_of_a_chunk(work: Work, every: int) -> None:
 
 def test_shared_bytes_are_those_of_the_kernels() -> None:
     """By hand, for 3 x 3 x 3 cells joined to 6 neighbours each: 2 x (9 x 2) x 3 edges."""
-    stencils = [summed_stencils(LatticeGraph.build(small_lattice(dimensions=(3, 3, 3))))[0]]
+    stencils = [summed_stencils(LatticeGraph.build(small_lattice(dimensions=(3, 3, 3))), TYPES)[0]]
     assert stencils[0].num_edges == 108
     assert shared_bytes(stencils, 2, "spmm") == 108 * 2 * (2 * 4 + 4 * 4)
     assert shared_bytes(stencils, 2, "scatter", 8) == 108 * 2 * 8 * 3
@@ -146,13 +148,13 @@ def least_gb(lattice: Lattice3D, steps: int) -> float:
 
 def widths_of_steps(lattice: Lattice3D, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Samples of every step taken from now on, repeated ones in the backward pass too."""
-    widths, advance = [], lattice.advance
+    widths, call = [], FusedKernels.__call__
 
-    def counted(x_CM: torch.Tensor, *rest: Any) -> Any:
-        widths.append(x_CM.shape[1] // lattice.num_cells)
-        return advance(x_CM, *rest)
+    def counted(self: FusedKernels, x_CM: torch.Tensor, *rest: Any) -> Any:
+        widths.append(x_CM.shape[1] // lattice.cells.num_cells)
+        return call(self, x_CM, *rest)
 
-    monkeypatch.setattr(lattice, "advance", counted)
+    monkeypatch.setattr(FusedKernels, "__call__", counted)
     return widths
 
 
@@ -163,14 +165,16 @@ def outcome(lattice: Lattice3D) -> dict[str, torch.Tensor | None]:
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    x_CNB = random(4, lattice.num_cells, BATCH).requires_grad_()
+    x_CNB = random(4, lattice.cells.num_cells, BATCH).requires_grad_()
     lattice.zero_grad()
-    rollout: Rollout = lattice.rollout(x_CNB, record=True)
+    recorder = TrajectoryRecorder()
+    rollout: Rollout = lattice.rollout(x_CNB, recorder=recorder)
     weigh = [rollout.states_CNB, rollout.usage_XN, rollout.change_T, rollout.z]
     total = sum(((value * random(*value.shape)).sum() for value in weigh), torch.zeros(()))
     total.backward()
     grads = {f"grad {name}": p.grad for name, p in lattice.named_parameters()}
-    return {**vars(rollout), **grads, "grad x": x_CNB.grad}
+    states = {"trajectory": recorder.trajectory_TCNB}
+    return {**vars(rollout), **states, **grads, "grad x": x_CNB.grad}
 
 
 ADAPTIVE = {"steps": 6, "min_steps": 1, "tolerance": 0.7, "patience": 1}
@@ -272,7 +276,7 @@ def test_planned_memory_is_about_what_a_rollout_takes(
     settings = small_model(
         state_channels=16, aggregation=backend, dynamics={"steps": 5, "min_steps": 5}
     )
-    lattice = Lattice3D(settings, graph)
+    lattice = Lattice3D(settings, graph, backend)
     x_CNB = torch.randn(16, graph.num_cells, 16)
     gradients = way != "without gradients"
     if way == "recomputed":

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from latticegraph.config.model import GatingSettings
+from latticegraph.dynamics.gating import balance
 from latticegraph.model import GatingNetwork
-from latticegraph.model.gating import balance
 
 
 def network(logits: list[float], **settings: object) -> GatingNetwork:

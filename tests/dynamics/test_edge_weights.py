@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from latticegraph.config import LatticeSettings
+from latticegraph.dynamics.edge_weights import EdgeWeights
+from latticegraph.dynamics.transport import carrying_offsets
 from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.model import Lattice3D
-from latticegraph.model.edge_weights import EdgeWeights
-from latticegraph.model.transport import carrying_offsets
 from tests.model.conftest import small_model
 
 
@@ -126,7 +126,7 @@ def test_bumps_of_every_expert_have_gradients(backend: str, init: str) -> None:
     settings = LatticeSettings(dimensions=(6, 4, 4), adaptive_radius_min=2.5)
     model = small_model(
         aggregation=backend,
-        experts={"heads": 2, "edge_hidden": 8, "bumps": 2},
+        messages={"heads": 2, "edge_hidden": 8, "bumps": 2},
         init={"init_method": init},
     )
     graph = LatticeGraph.build(settings)
@@ -177,7 +177,7 @@ def arrived(settings: LatticeSettings, steps: int, bumps: int, init: str) -> flo
     """What a signal of 1 on the front makes of the back, on average over four starts."""
     graph = LatticeGraph.build(settings)
     model = small_model(
-        experts={"heads": 2, "edge_hidden": 8, "bumps": bumps},
+        messages={"heads": 2, "edge_hidden": 8, "bumps": bumps},
         dynamics={"steps": steps, "min_steps": steps},
         init={"init_method": init},
     )

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from latticegraph.dynamics import Rollout
 from latticegraph.model import Lattice3D, Student
-from latticegraph.model.rollout import Rollout
 from tests.model.conftest import assert_same, embeddings, excite
 
 Build = Callable[..., Student]
@@ -29,7 +29,7 @@ def lattice_with(build: Build, kept: int | None, backend: str = "spmm") -> Latti
 
 def first_states(lattice: Lattice3D) -> torch.Tensor:
     generator = torch.Generator().manual_seed(2)
-    shape = (4, lattice.num_cells, BATCH)
+    shape = (4, lattice.cells.num_cells, BATCH)
     return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
 
 
@@ -82,9 +82,9 @@ def test_gradient_is_that_of_a_detached_state(
 @pytest.mark.parametrize("kept", [1, 3, STEPS, STEPS + 4])
 def test_values_are_the_same_whatever_is_kept(build: Build, kept: int) -> None:
     plain = lattice_with(build, None)
-    wanted = vars(plain.rollout(first_states(plain), record=True))
+    wanted = vars(plain.rollout(first_states(plain)))
     lattice = lattice_with(build, kept)
-    got = vars(lattice.rollout(first_states(lattice), record=True))
+    got = vars(lattice.rollout(first_states(lattice)))
     for name, value in wanted.items():
         # Sums over steps are grouped otherwise.
         assert_same(got[name], value, 1e-14 if name in ("usage_XN", "z") else 0.0)

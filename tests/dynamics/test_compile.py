@@ -30,12 +30,12 @@ def test_compiled_step_equals_eager_with_gradients(backend: str, crowded: bool) 
     settings = ModelSettings.model_validate(
         {
             "state_channels": 4,
-            "experts": {"heads": 2, "edge_hidden": 4},
+            "messages": {"heads": 2, "edge_hidden": 4},
             "gating": {"z_weight": 0.1},
             "aggregation": backend,
         }
     )
-    lattice = Lattice3D(settings, graph).double()
+    lattice = Lattice3D(settings, graph, backend).double()
     excite(lattice)
     x = torch.randn(4, 60, 3, dtype=torch.float64)
 
@@ -71,7 +71,7 @@ def test_rollout_of_compiled_steps_equals_eager_with_gradients(
             dynamics=dynamics,
         )
         torch.manual_seed(7)
-        lattice = Lattice3D(model, graph).double()
+        lattice = Lattice3D(model, graph, backend).double()
         excite(lattice)
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(4, 60, 3, dtype=torch.float64, generator=generator)
@@ -97,7 +97,7 @@ def test_compiled_steps_follow_batch_precision_and_frozen_parameters() -> None:
     )
     excite(plain)
     compiled.load_state_dict(plain.state_dict())
-    candidate = "experts.1.candidate.weight"
+    candidate = "experts.functional.candidate.weight"
     for batch, kind, frozen in [
         (2, torch.float32, True),
         (2, torch.float32, False),
