@@ -11,8 +11,8 @@ from cases import Case, Problem
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing, RGCNConv
 
-from latticegraph.lattice import EdgeType
 from latticegraph.aggregation.aggregation import make_neighbourhood
+from latticegraph.lattice import EdgeType
 
 
 class WeightedEdges(MessagePassing):

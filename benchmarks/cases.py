@@ -12,13 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import Backend
+from latticegraph.aggregation import Backend, Cells, Layout, make_neighbourhood, resolve_backend
 from latticegraph.config import Config, load_config
 from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.losses import CombinedLoss
-from latticegraph.model import Lattice3D, Student
-from latticegraph.aggregation.layout import Layout
-from latticegraph.aggregation.aggregation import make_neighbourhood
+from latticegraph.model import Lattice3D, build_student
 
 CONFIG = Path(__file__).parents[1] / "configs" / "8cube.yaml"
 TEACHER = 384
@@ -82,7 +80,7 @@ def own_aggregation(problem: Problem, backend: Backend) -> Case:
     graph, heads = problem.graph, problem.weight_OH.shape[1]
     hood = make_neighbourhood(graph, list(EdgeType), heads, backend)
     hood.to(problem.device, torch.float32)
-    layout = Layout(graph, hood.samples_inner)
+    layout = Layout(graph, Cells(graph), hood.samples_inner)
     layout.to(problem.device)
     x_CM = layout.columns(problem.x_CNB).contiguous().requires_grad_()
     upstream_CM = layout.columns(problem.upstream_CNB).contiguous()
@@ -116,21 +114,22 @@ def make_lattice(
 ) -> Lattice3D:
     """The same parameters for every backend."""
     torch.manual_seed(0)
-    return Lattice3D(config.model, graph, batch, device.type).to(device)
+    backend = resolve_backend(config.model, graph, batch, device.type)
+    return Lattice3D(config.model, graph, backend, device=device.type).to(device)
 
 
 def step_case(lattice: Lattice3D, batch: int) -> Case:
     """One step of a rollout, with the edge weights that a rollout prepares once."""
     layout, place = lattice.layout, lattice.gating.logits.weight.device
     torch.manual_seed(1)
-    shape = (lattice.settings.state_channels, lattice.num_cells, batch)
+    shape = (lattice.settings.state_channels, lattice.cells.num_cells, batch)
     x_CNB, upstream_CNB = torch.randn(shape), torch.randn(shape)
     x_CM = layout.columns(x_CNB.to(place)).contiguous().requires_grad_()
     upstream_CM = layout.columns(upstream_CNB.to(place)).contiguous()
     wanted = [x_CM, *lattice.parameters()]
 
     def forward() -> Tensor:
-        return lattice.advance(x_CM, lattice.prepare(), None)[0]
+        return lattice.take_steps(x_CM, lattice.weights(), None, 1)[0]
 
     def both() -> list[Tensor]:
         new_CM = forward()
@@ -150,7 +149,7 @@ def train_case(
 
     The rate is 0, which costs the same and leaves every repeat the same work.
     """
-    student = Student(config.model, graph, TEACHER).to(device)
+    student = build_student(config.model, graph, TEACHER, device=device.type).to(device)
     torch.manual_seed(2)
     e_BD = torch.nn.functional.normalize(torch.randn(batch, TEACHER), dim=1).to(device)
     backend = student.dynamics.backend

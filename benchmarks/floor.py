@@ -26,8 +26,8 @@ def aggregation_floor(problem: Problem) -> Case:
 
 def map_shapes(lattice: Lattice3D) -> list[tuple[int, int]]:
     """Rows and columns of every matrix that a step multiplies columns with, in its own order."""
-    stacked = lattice.prepare()
-    local, functional, distant = lattice.experts
+    _, _, stacked = lattice.weights().fused
+    local, functional, distant = lattice.experts.values()
     matrices = [stacked.weight_KC]
     if not stacked.rows[0]:  # else the map of the local expert is one of those stacked
         matrices.append(local.mix.weight)
@@ -51,7 +51,7 @@ class _Products:
     """
 
     def __init__(self, lattice: Lattice3D, batch: int, steps: int, sparse: bool) -> None:
-        like, columns = lattice.gating.logits.weight, lattice.num_cells * batch
+        like, columns = lattice.gating.logits.weight, lattice.cells.num_cells * batch
         self.steps = steps
 
         def filled(*shape: int) -> Tensor:
@@ -68,7 +68,8 @@ class _Products:
         channels = lattice.settings.state_channels
         self.states = [filled(channels, columns) for _ in range(steps + 1)]
         with torch.no_grad():
-            pairs = zip(lattice.neighbourhoods, lattice.prepare().sums, strict=True)
+            hoods = lattice.aggregation.neighbourhoods
+            pairs = zip(hoods, lattice.weights().sums, strict=True)
             self.sums = [
                 (hood, prepared)
                 for hood, prepared in pairs

@@ -21,10 +21,10 @@ from floor import aggregation_floor, step_floor
 from memory import Size
 
 from latticegraph.aggregation import BACKENDS
+from latticegraph.aggregation.aggregation import resolve_backend
 from latticegraph.config import Config, ModelSettings
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Lattice3D
-from latticegraph.aggregation.aggregation import resolve_backend
 
 # Of the sum alone.
 CHANNELS, HEADS = 32, 4
@@ -98,7 +98,7 @@ def train_group(cube: int, batch: int, device: torch.device, quick: bool) -> Gro
 
 def _size(config: Config, graph: LatticeGraph, batch: int, steps: int) -> Size:
     model = config.model
-    heads, channels = model.experts.heads, model.state_channels
+    heads, channels = model.messages.heads, model.state_channels
     return Size(graph.num_cells, graph.num_edges, batch, channels, heads, steps)
 
 

@@ -20,6 +20,7 @@ SPECTRA_PER_STEP: dict[Backend, int] = {"spmm": 0, "fft": 4, "scatter": 0}
 # Held at once besides, and held at once where no backward pass follows.
 AT_ONCE = 17
 WITHOUT_GRADIENTS = 20
+MESSAGES_AT_ONCE = 2
 # Kernels' spectra: their values, and their gradients twice while one more is added.
 SPECTRA = 3
 # First and last states of a batch that is done in chunks, and their gradients.
@@ -39,6 +40,7 @@ class Work:
         shared_bytes: what does not grow with the batch.
         gradients: a backward pass follows.
         bytes_per_number: 4 for float32.
+        messages: edges per cell where every message is stored, as by ``scatter``.
     """
 
     num_cells: int
@@ -49,14 +51,17 @@ class Work:
     shared_bytes: int
     gradients: bool
     bytes_per_number: int = 4
+    messages: int = 0
 
     def need(self, samples: int, checkpoint_steps: int) -> float:
         """Bytes of a rollout in chunks of ``samples``, recomputed every ``checkpoint_steps``."""
         state = self.num_cells * self.channels * self.bytes_per_number
         if not self.gradients:
-            return samples * state * WITHOUT_GRADIENTS + self.shared_bytes
+            states = WITHOUT_GRADIENTS + MESSAGES_AT_ONCE * self.messages
+            return samples * state * states + self.shared_bytes
         kept = min(checkpoint_steps or self.steps, self.steps)
-        states = kept * self.kept_states + AT_ONCE
+        states = kept * (self.kept_states + self.messages)
+        states += AT_ONCE + MESSAGES_AT_ONCE * self.messages
         if checkpoint_steps:
             states += math.ceil(self.steps / checkpoint_steps)
         around = 0 if samples >= self.batch else self.batch * AROUND_CHUNKS
@@ -105,6 +110,7 @@ def rollout_work(
         bytes_per_number: 4 for float32.
     """
     heads = max(expert.message_options(settings.messages)["heads"] for expert in settings.experts)
+    edges = sum(stencil.num_edges for stencil in stencils) if backend == "scatter" else 0
     return Work(
         num_cells=num_cells,
         channels=settings.state_channels,
@@ -114,6 +120,7 @@ def rollout_work(
         shared_bytes=shared_bytes(stencils, heads, backend, bytes_per_number),
         gradients=True,
         bytes_per_number=bytes_per_number,
+        messages=-(-edges // num_cells),
     )
 
 

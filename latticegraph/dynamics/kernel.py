@@ -33,8 +33,8 @@ AnyExpert = TypeVar("AnyExpert", bound=Expert)
 # State-sized tensors kept for the backward pass, measured with torch's allocator on cubes from 8 to
 # 27 cells a side: by a step besides its kernels, by a plain step, and by each of its experts.
 KERNEL_STEP = 2
-PLAIN_STEP = 3
-PLAIN_EXPERT = 9
+PLAIN_STEP = 2
+PLAIN_EXPERT = 6
 
 _PLAIN_MODULES = (ChannelLinear, EdgeWeights, nn.Linear)
 

@@ -132,7 +132,7 @@ def test_floor_multiplies_what_a_step_multiplies() -> None:
             return func(*args, **(kwargs or {}))
 
     with torch.no_grad(), Watch():
-        lattice.advance(torch.randn(16, 128), lattice.prepare(), None)
+        lattice.take_steps(torch.randn(16, 128), lattice.weights(), None, 1)
     assert sorted(seen) == sorted(floor.map_shapes(lattice))
 
 

@@ -266,16 +266,17 @@ def peak_bytes(done: Callable[[], None], trace: Path) -> int:
     return peak
 
 
-@pytest.mark.parametrize("backend", ["spmm", "fft"])
+@pytest.mark.parametrize(
+    ("backend", "kernel"),
+    [("spmm", "auto"), ("fft", "auto"), ("spmm", "plain"), ("fft", "plain"), ("scatter", "plain")],
+)
 @pytest.mark.parametrize("way", ["at once", "recomputed", "in chunks", "without gradients"])
 def test_planned_memory_is_about_what_a_rollout_takes(
-    backend: str, way: str, tmp_path: Path
+    backend: str, kernel: str, way: str, tmp_path: Path
 ) -> None:
     """Single precision; a cube where states outweigh kernels."""
     graph = LatticeGraph.build(small_lattice(dimensions=(9, 9, 9), adaptive_radius_min=2.0))
-    settings = small_model(
-        state_channels=16, aggregation=backend, dynamics={"steps": 5, "min_steps": 5}
-    )
+    settings = small_model(state_channels=16, kernel=kernel, dynamics={"steps": 5, "min_steps": 5})
     lattice = Lattice3D(settings, graph, backend)
     x_CNB = torch.randn(16, graph.num_cells, 16)
     gradients = way != "without gradients"

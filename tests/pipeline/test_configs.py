@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from latticegraph.model.transport import carrying_offsets
 
 from latticegraph.config import Config, load_config
 from latticegraph.config.load import all_keys
+from latticegraph.dynamics.transport import carrying_offsets
 from latticegraph.lattice import LatticeGraph, describe_lattice
 from latticegraph.pipeline.describe_run import describe
 from latticegraph.pipeline.prepare import build_model
