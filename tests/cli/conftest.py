@@ -78,7 +78,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = f"""
 run: {{device: cpu}}
 lattice: {{dimensions: [3, 3, 3], adaptive_radius_min: 1.6}}
-model: {{state_channels: 4, dynamics: {{steps: 3, min_steps: 3}}}}
+model: {{state_channels: 4, messages: {{heads: 4}}, dynamics: {{steps: 3, min_steps: 3}}}}
 teacher: {{kind: array, name: rows.npy, texts: known.txt, dimension: {WIDTH}, cache_dir: cache}}
 data: {{train: [corpus.txt], min_sentences: 10}}
 training:

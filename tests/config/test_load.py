@@ -194,7 +194,7 @@ UNKNOWN = [
     ("training.batchsize", "3", "training.batch_size"),
     ("training.learning_rate", "1e-3", "training.phases.0.learning_rate"),
     ("model.stepz", "3", "model.dynamics.steps"),
-    ("model.heads", "3", "model.experts.heads"),
+    ("model.heads", "3", "model.messages.heads or model.experts.0.heads"),
     ("model.dynamics.min_step", "3", "model.dynamics.min_steps"),
     ("lattice.steps", "3", "model.dynamics.steps"),
     ("training.early_stopping.patiense", "3", "training.early_stopping.patience"),

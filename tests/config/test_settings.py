@@ -162,8 +162,8 @@ CONTRADICTIONS = [
         r"^model\.dynamics\.min_steps: expected at most steps \(8\), got 9\. Lower it",
     ),
     (
-        "model.experts.heads=3",
-        r"^model\.experts\.heads: expected a divisor of state_channels \(16\), got 3\. Choose",
+        "model.messages.heads=3",
+        r"^model\.messages\.heads: expected a divisor of state_channels \(16\), got 3\. Choose",
     ),
     (
         "model.surface_channels=17",

@@ -35,7 +35,7 @@ def make_config(tmp_path: Path) -> Callable[..., Config]:
     tree = f"""
 run: {{name: small, output_dir: {tmp_path / "runs"}, device: cpu}}
 lattice: {{dimensions: [3, 3, 3], adaptive_radius_min: 1.6}}
-model: {{state_channels: 4, dynamics: {{steps: 3, min_steps: 3}}}}
+model: {{state_channels: 4, messages: {{heads: 4}}, dynamics: {{steps: 3, min_steps: 3}}}}
 teacher:
   kind: array
   name: {tmp_path / "rows.npy"}
