@@ -23,9 +23,10 @@ class LatticeSettings(Section):
 
         max_radius = clamp(max(dimensions) * adaptive_radius_ratio,
                            adaptive_radius_min, adaptive_radius_max)
-        LOCAL       d <= max_radius * local_distance_ratio          (and every cell's edge to
-        itself) FUNCTIONAL  d <= max_radius * functional_distance_ratio     and not local
-        DISTANT     d <= max_radius * distant_distance_ratio        and not functional
+
+        LOCAL        d <= max_radius * local_distance_ratio, and self-edges (d = 0)
+        FUNCTIONAL   local < d <= max_radius * functional_distance_ratio
+        DISTANT      functional < d <= max_radius * distant_distance_ratio
     """
 
     dimensions: tuple[int, int, int] = Field(
