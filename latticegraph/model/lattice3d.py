@@ -78,6 +78,7 @@ class Lattice3D(nn.Module):
 
     Attributes:
         backend: how sums over neighbours are computed; what ``auto`` has chosen.
+        names: of the experts, in the order of the columns of ``usage``.
         checkpoint_steps: steps recomputed together in the backward pass in any case; 0: where
             ``max_memory_gb`` asks for it.
 
@@ -87,6 +88,8 @@ class Lattice3D(nn.Module):
     Raises:
         ConfigError: slabs are neither compiled nor summed by another way than convolution.
     """
+
+    names = ("local", "functional", "distant")
 
     def __init__(
         self, settings: ModelSettings, graph: LatticeGraph, batch: int = 64, device: str = "cpu"

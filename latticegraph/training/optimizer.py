@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from latticegraph.config import TrainingSettings
 from latticegraph.config.training import Part
 from latticegraph.model import Student
+from latticegraph.training.parts import dynamics_parameters
 
 BETAS = (0.9, 0.99)
 
@@ -32,7 +33,7 @@ class StudentOptimizer:
         self._names: dict[Tensor, str] = {
             parameter: name for name, parameter in student.named_parameters()
         }
-        experts = set(student.dynamics.parameters())
+        experts = dynamics_parameters(student)
         self._parts = {
             "experts": [p for p in student.parameters() if p in experts],
             "projections": [p for p in student.parameters() if p not in experts],
@@ -94,25 +95,6 @@ class StudentOptimizer:
             # AdamW counts its steps on the CPU.
             place = value.device if moment == "step" else parameter.device
             self._adamw.state[parameter][moment] = value.to(place, copy=True)
-
-
-def components(student: Student) -> Iterator[tuple[str, list[nn.Parameter]]]:
-    """Groups of parameters whose gradient norms are logged; empty groups are left out."""
-    local, functional, distant = student.dynamics.experts
-    modules: dict[str, nn.Module | None] = {
-        "transformer": student.transformer,
-        "mapper": student.mapper,
-        "volume": student.volume,
-        "experts.local": local,
-        "experts.functional": functional,
-        "experts.distant": distant,
-        "gating": student.dynamics.gating,
-        "extractor": student.extractor,
-    }
-    for name, module in modules.items():
-        parameters = [] if module is None else list(module.parameters())
-        if parameters:
-            yield name, parameters
 
 
 def gradient_norm(parameters: list[nn.Parameter]) -> Tensor | None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latticegraph.training.optimizer import StudentOptimizer, components, gradient_norm
+from latticegraph.training.optimizer import StudentOptimizer, gradient_norm
+from latticegraph.training.parts import components
 
 
 def _fill(student, value=0.0):

@@ -10,7 +10,7 @@ from latticegraph.config import LatticeSettings, LossSettings
 from latticegraph.config.model import GatingSettings
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
-from latticegraph.losses import CombinedLoss
+from latticegraph.losses import Objective, build_objective
 from latticegraph.losses.reconstruction import ReconstructionLoss
 from latticegraph.losses.similarity import SimilarityLoss
 from latticegraph.model.output import StudentOutput
@@ -31,9 +31,9 @@ ZERO = dict.fromkeys(
 )
 
 
-def build(gating: GatingSettings | None = None, **weights: float) -> CombinedLoss:
+def build(gating: GatingSettings | None = None, **weights: float) -> Objective:
     graph = LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3), adaptive_radius_min=1.6))
-    return CombinedLoss(
+    return build_objective(
         LossSettings(**(ZERO | weights)), gating or GatingSettings(), torch.zeros(2), 0.5, graph
     )
 
@@ -53,7 +53,7 @@ def leaves() -> dict[str, torch.Tensor]:
 TARGET = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0]])
 
 
-def test_combined_total_is_weighted_sum(make_output: MakeOutput) -> None:
+def test_objective_total_is_weighted_sum(make_output: MakeOutput) -> None:
     loss = build(GatingSettings(balance_weight=2.0, z_weight=0.5), reconstruction=1.0, similarity=3)
     output = make_output(**leaves())
     total, terms = loss(output, TARGET)
@@ -67,13 +67,13 @@ def test_combined_total_is_weighted_sum(make_output: MakeOutput) -> None:
     assert set(terms) == {"reconstruction", "similarity", "gate_balance", "gate_z", "total"}
 
 
-def test_combined_terms_are_detached_and_total_is_not(make_output: MakeOutput) -> None:
+def test_objective_terms_are_detached_and_total_is_not(make_output: MakeOutput) -> None:
     total, terms = build(reconstruction=1.0, spatial=0.1)(make_output(**leaves()), TARGET)
     assert total.requires_grad
     assert not any(value.requires_grad for value in terms.values())
 
 
-def test_combined_every_term_reaches_its_input(make_output: MakeOutput) -> None:
+def test_objective_every_term_reaches_its_input(make_output: MakeOutput) -> None:
     inputs = leaves()
     everything = dict.fromkeys(ZERO, 1.0)
     loss = build(GatingSettings(balance_weight=1.0, z_weight=1.0), **everything)
@@ -83,7 +83,7 @@ def test_combined_every_term_reaches_its_input(make_output: MakeOutput) -> None:
         assert value.grad.abs().max() > 0, name
 
 
-def test_combined_zero_weight_skips_computing(make_output: MakeOutput) -> None:
+def test_objective_zero_weight_skips_computing(make_output: MakeOutput) -> None:
     inputs = leaves()
     loss = build(reconstruction=1.0)
     assert list(loss.terms) == ["reconstruction"]
@@ -92,12 +92,12 @@ def test_combined_zero_weight_skips_computing(make_output: MakeOutput) -> None:
     assert torch.isfinite(total)
 
 
-def test_combined_rejects_all_zero() -> None:
+def test_objective_rejects_all_zero() -> None:
     with pytest.raises(ConfigError, match="losses: expected at least one weight above 0"):
         build()
 
 
-def test_combined_perfect_reconstruction_costs_nothing(make_output: MakeOutput) -> None:
+def test_objective_perfect_reconstruction_costs_nothing(make_output: MakeOutput) -> None:
     loss = build(reconstruction=1.0, similarity=1.0, structure=1.0, diversity=1.0)
     total, terms = loss(make_output(embedding_BD=TARGET), TARGET)
     assert total.item() == pytest.approx(0.0, abs=1e-6)
@@ -106,7 +106,7 @@ def test_combined_perfect_reconstruction_costs_nothing(make_output: MakeOutput) 
     assert len(terms) == 5
 
 
-def test_combined_bfloat16_output_is_scored_in_float32(make_output: MakeOutput) -> None:
+def test_objective_bfloat16_output_is_scored_in_float32(make_output: MakeOutput) -> None:
     everything = dict.fromkeys(ZERO, 1.0)
     rounded = {name: value.detach().bfloat16() for name, value in leaves().items()}
     exact = {name: value.float() for name, value in rounded.items()}
@@ -119,7 +119,7 @@ def test_combined_bfloat16_output_is_scored_in_float32(make_output: MakeOutput) 
     torch.testing.assert_close(total, expected, rtol=1e-2, atol=0)
 
 
-def test_combined_copies_and_moves_like_a_module(make_output: MakeOutput) -> None:
+def test_objective_copies_and_moves_like_a_module(make_output: MakeOutput) -> None:
     loss = build(GatingSettings(), **dict.fromkeys(ZERO, 1.0))
     output = make_output(**{name: value.detach().double() for name, value in leaves().items()})
     total, _ = copy.deepcopy(loss).double()(output, TARGET.double())
