@@ -84,7 +84,7 @@ class EmbeddingTrainer:
         check_pairs(student, train, validation)
         check_phases(config)
         settings, mean_D = config.training, train.target_mean_D
-        self.train = train
+        self.student, self.train = student, train
         plan = TrainingPlan(settings, len(train))
         self.sampler = Sampler(train, plan, config.run.seed) if sampler is None else sampler
         objective = build_objective(

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from latticegraph.config import LatticeSettings, LossSettings
+from latticegraph.config import LatticeSettings, LossSettings, PhaseSettings
 from latticegraph.config.model import GatingSettings
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
-from latticegraph.losses import Objective, build_objective
+from latticegraph.losses import LossTerm, Objective, build_objective
 from latticegraph.losses.reconstruction import ReconstructionLoss
 from latticegraph.losses.similarity import SimilarityLoss
 from latticegraph.model.output import StudentOutput
@@ -125,3 +125,62 @@ def test_objective_copies_and_moves_like_a_module(make_output: MakeOutput) -> No
     total, _ = copy.deepcopy(loss).double()(output, TARGET.double())
     assert total.dtype == torch.float64
     assert loss.state_dict() == {}
+
+
+class Reads(LossTerm):
+    """Reads more than it declares."""
+
+    reads = ("embedding_BD",)
+
+    def forward(self, output, target_BD):
+        return output.states_CNB.mean()
+
+
+def test_field_that_is_not_declared_is_an_error(make_output: MakeOutput) -> None:
+    objective = Objective({"mine": Reads()}, {"mine": 1.0})
+    wanted = (
+        r"^losses\.mine: expected the term to access only the fields that Reads\.reads declares "
+        r"\(embedding_BD\), got 'states_CNB'\. Add 'states_CNB' to Reads\.reads"
+    )
+    with pytest.raises(ConfigError, match=wanted):
+        objective(make_output(), TARGET)
+
+
+@pytest.mark.parametrize("reads", ["embedding_BD", (), ("states",), ("trajectory_TCNB",)])
+def test_declaration_that_names_no_field_is_an_error(reads, monkeypatch) -> None:
+    monkeypatch.setattr(Reads, "reads", reads)
+    with pytest.raises(ConfigError, match=r"^losses\.mine: expected Reads\.reads to be a tuple"):
+        Objective({"mine": Reads()}, {"mine": 1.0})
+
+
+def test_term_with_parameters_is_an_error() -> None:
+    term = Reads()
+    term.gain = torch.nn.Parameter(torch.ones(()))
+    with pytest.raises(ConfigError, match=r"expected a term without parameters.*\['gain'\]"):
+        Objective({"mine": term}, {"mine": 1.0})
+
+
+def test_only_states_of_terms_that_need_them_are_gathered() -> None:
+    assert build(reconstruction=1.0, spatial=1.0).gathered_fields({"spatial": 1.0}) == frozenset()
+    term = Reads()
+    object.__setattr__(term, "reads", ("states_CNB", "usage_NX"))
+    objective = Objective({"mine": term}, {"mine": lambda phase, update: float(update)})
+    assert objective.gathered_fields(objective.weights_at(0, 1)) == {"states_CNB"}
+    assert objective.gathered_fields(objective.weights_at(0, 0)) == frozenset()
+
+
+def test_phases_change_weights(make_output: MakeOutput) -> None:
+    graph = LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3), adaptive_radius_min=1.6))
+    phases = [
+        PhaseSettings(name="a", updates=1),
+        PhaseSettings(name="b", updates=1, losses={"reconstruction": 0.0, "similarity": 3.0}),
+    ]
+    settings = LossSettings(**(ZERO | {"reconstruction": 2.0}))
+    arguments = (GatingSettings(), torch.zeros(2), 0.5, graph, "spmm")
+    objective = build_objective(settings, *arguments, phases)
+    gates = {"gate_balance": GatingSettings().balance_weight}
+    gates = {name: weight for name, weight in gates.items() if weight}
+    assert objective.weights_at(0) == {"reconstruction": 2.0} | gates
+    assert objective.weights_at(1) == {"similarity": 3.0} | gates
+    terms = objective(make_output(**leaves()), TARGET, objective.weights_at(1))[1]
+    assert set(terms) == {"similarity", "total", *gates}
