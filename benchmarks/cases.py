@@ -15,7 +15,7 @@ from torch import Tensor
 from latticegraph.aggregation import Backend, Cells, Layout, make_neighbourhood, resolve_backend
 from latticegraph.config import Config, load_config
 from latticegraph.lattice import EdgeType, LatticeGraph
-from latticegraph.losses import CombinedLoss
+from latticegraph.losses import build_objective
 from latticegraph.model import Lattice3D, build_student
 
 CONFIG = Path(__file__).parents[1] / "configs" / "8cube.yaml"
@@ -154,7 +154,7 @@ def train_case(
     e_BD = torch.nn.functional.normalize(torch.randn(batch, TEACHER), dim=1).to(device)
     backend = student.dynamics.backend
     variance = float(e_BD.var(0).mean()) if batch > 1 else 1.0
-    loss = CombinedLoss(
+    loss = build_objective(
         config.losses, config.model.gating, e_BD.mean(0), variance, graph, backend
     ).to(device)
     parameters = list(student.parameters())

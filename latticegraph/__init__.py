@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latticegraph.decoding import TextDecoder
     from latticegraph.errors import LatticeGraphError
     from latticegraph.lattice import EdgeType, LatticeGraph, describe_lattice
-    from latticegraph.losses import CombinedLoss
+    from latticegraph.losses import LossTerm, Objective
     from latticegraph.model import (
         EmbeddingToLatticeMapper,
         EmbeddingTransformer,
@@ -32,12 +32,18 @@ if TYPE_CHECKING:
     )
     from latticegraph.pipeline import describe, dry_run, evaluate, train
     from latticegraph.teachers import EmbeddingCache, Teacher, build_teacher
-    from latticegraph.training import EmbeddingPairs, EmbeddingTrainer, TrainingResult, load_student
+    from latticegraph.training import (
+        Callback,
+        EmbeddingPairs,
+        EmbeddingTrainer,
+        TrainingResult,
+        load_student,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "CombinedLoss",
+    "Callback",
     "Config",
     "EdgeType",
     "EmbeddingCache",
@@ -51,6 +57,8 @@ __all__ = [
     "LatticeGraphError",
     "LatticeSettings",
     "LatticeToEmbeddingExtractor",
+    "LossTerm",
+    "Objective",
     "Sample",
     "Student",
     "StudentOutput",
@@ -76,7 +84,7 @@ _ROOMS = {
     "decoding": ("TextDecoder",),
     "errors": ("LatticeGraphError",),
     "lattice": ("EdgeType", "LatticeGraph", "describe_lattice"),
-    "losses": ("CombinedLoss",),
+    "losses": ("LossTerm", "Objective"),
     "model": (
         "EmbeddingToLatticeMapper",
         "EmbeddingTransformer",
@@ -89,7 +97,13 @@ _ROOMS = {
     ),
     "pipeline": ("describe", "dry_run", "evaluate", "train"),
     "teachers": ("EmbeddingCache", "Teacher", "build_teacher"),
-    "training": ("EmbeddingPairs", "EmbeddingTrainer", "TrainingResult", "load_student"),
+    "training": (
+        "Callback",
+        "EmbeddingPairs",
+        "EmbeddingTrainer",
+        "TrainingResult",
+        "load_student",
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

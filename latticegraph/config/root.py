@@ -54,6 +54,18 @@ class Config(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @model_validator(mode="after")
+    def _phase_losses(self) -> Config:
+        known = self.losses.weights()
+        for index, phase in enumerate(self.training.phases):
+            for name in phase.losses:
+                if name not in known:
+                    raise ValueError(
+                        f"training.phases.{index}.losses.{name}: expected the name of a loss term, "
+                        f"got '{name}'; the terms are {', '.join(known)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _volume(self) -> Config:
         if self.lattice.surface != "volume":
             return self

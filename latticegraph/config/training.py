@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,9 @@ class PhaseSettings(Section):
     )
     train: Part = Field(
         "all", description="experts: projections frozen; projections: experts frozen"
+    )
+    losses: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="weights of loss terms in this phase, in place of those of losses"
     )
 
     @model_validator(mode="after")

@@ -5,18 +5,17 @@ Legend: B batch, D teacher width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latticegraph.losses.pairs import directions, mean_over_pairs
+from latticegraph.losses.term import LossTerm
+from latticegraph.model.output import StudentOutput
 
-if TYPE_CHECKING:
-    from latticegraph.model.output import StudentOutput
 
-
-class DiversityLoss(nn.Module):
+class DiversityLoss(LossTerm):
     r"""Excess similarity of pairs, as a share of that of a total collapse.
 
     With c the plain cosine (not centred: a collapse onto the mean must be seen) and the mean taken
@@ -31,6 +30,8 @@ class DiversityLoss(nn.Module):
     cosines are maximal and the gradient is 0: this term keeps a model away from it, the
     reconstruction leads out. A batch of one has no pairs and gives 0.
     """
+
+    reads: ClassVar = ("embedding_BD",)
 
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
         """The loss of a batch.

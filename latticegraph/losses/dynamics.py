@@ -5,15 +5,15 @@ Legend: T steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from latticegraph.model.output import StudentOutput
+from latticegraph.losses.term import LossTerm
+from latticegraph.model.output import StudentOutput
 
 
-class DynamicsLoss(nn.Module):
+class DynamicsLoss(LossTerm):
     r"""Distance of each step's relative change from its target, on a ratio scale.
 
     .. math:: L = \operatorname{mean}_t \left( \frac{c_t - c^*}{c_t + c^*} \right)^2
@@ -27,12 +27,14 @@ class DynamicsLoss(nn.Module):
         target: wanted relative change c* of the state per step, > 0.
     """
 
+    reads: ClassVar = ("change_T",)
+
     def __init__(self, target: float) -> None:
         super().__init__()
         self.target = target
 
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
-        """The loss of a batch; the teacher's ``target_BD`` plays no part.
+        """The loss of a batch; it does not depend on ``target_BD``.
 
         Shapes:
             output.change_T: [T], each >= 0; result: scalar.

@@ -6,23 +6,24 @@ Legend: N cells, X experts.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from latticegraph.model.output import StudentOutput
+from latticegraph.losses.term import LossTerm
+from latticegraph.model.output import StudentOutput
 
 
 def entropy(probability: Tensor) -> Tensor:
     """Entropy over the last dimension in units of log(its size): 1 when uniform, 0 when certain.
 
-    Probabilities of exactly 0 (top-k gating) keep a finite gradient.
+    Probabilities of exactly 0 (top-k gating) keep a finite gradient. A single choice has the
+    entropy 0.
     """
     floor = torch.finfo(probability.dtype).eps ** 2
     nats = -(probability * probability.clamp_min(floor).log()).sum(-1)
-    return nats / math.log(probability.shape[-1])
+    return nats / max(math.log(probability.shape[-1]), math.log(2))
 
 
 def usage_information(usage_NX: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ def usage_information(usage_NX: Tensor) -> Tensor:
     return entropy(usage_NX.mean(0)) - entropy(usage_NX).mean()
 
 
-class EmergenceLoss(nn.Module):
+class EmergenceLoss(LossTerm):
     r"""Lack of specialisation: how far the usage information I stays below its target.
 
     .. math:: L = \max(0, 1 - I / I^*)^2
@@ -54,12 +55,14 @@ class EmergenceLoss(nn.Module):
         target: wanted information I*, in units of log X, in (0, 1].
     """
 
+    reads: ClassVar = ("usage_NX",)
+
     def __init__(self, target: float) -> None:
         super().__init__()
         self.target = target
 
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
-        """The loss of a batch; the teacher's ``target_BD`` plays no part.
+        """The loss of a batch; it does not depend on ``target_BD``.
 
         Shapes:
             output.usage_NX: [N, X]; result: scalar.

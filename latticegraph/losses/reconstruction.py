@@ -5,17 +5,16 @@ Legend: B batch, D teacher width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from latticegraph.errors import DataError
+from latticegraph.losses.term import LossTerm
+from latticegraph.model.output import StudentOutput
 
-if TYPE_CHECKING:
-    from latticegraph.model.output import StudentOutput
 
-
-class ReconstructionLoss(nn.Module):
+class ReconstructionLoss(LossTerm):
     r"""Mean squared error in units of the teacher's variance.
 
     .. math:: L = \frac{1}{B D \sigma^2} \sum_{b,d} (p_{bd} - t_{bd})^2
@@ -29,6 +28,8 @@ class ReconstructionLoss(nn.Module):
     Raises:
         DataError: when the teacher's embeddings do not vary.
     """
+
+    reads: ClassVar = ("embedding_BD",)
 
     def __init__(self, teacher_variance: float) -> None:
         super().__init__()

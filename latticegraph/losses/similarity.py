@@ -5,18 +5,17 @@ Legend: B batch, D teacher width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latticegraph.losses.pairs import directions, mean_over_pairs
+from latticegraph.losses.term import LossTerm
+from latticegraph.model.output import StudentOutput
 
-if TYPE_CHECKING:
-    from latticegraph.model.output import StudentOutput
 
-
-class CentredLoss(nn.Module):
+class CentredLoss(LossTerm):
     """What losses of directions about the teacher's mean have in common.
 
     Args:
@@ -25,6 +24,8 @@ class CentredLoss(nn.Module):
     Shapes:
         teacher_mean_D: [D]
     """
+
+    reads: ClassVar = ("embedding_BD",)
 
     teacher_mean_D: Tensor
 

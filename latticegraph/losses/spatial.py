@@ -6,21 +6,22 @@ Legend: B batch, N cells, C channels, K = C B columns, E edges.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from latticegraph.aggregation import Backend, Cells, Layout, Neighbourhood, Sums, make_neighbourhood
+from latticegraph.distributed import Processes, all_sum
 from latticegraph.lattice.edge_types import EdgeType
+from latticegraph.lattice.graph import LatticeGraph
+from latticegraph.losses.term import LossTerm
+from latticegraph.model.output import StudentOutput
 
-if TYPE_CHECKING:
-    from latticegraph.lattice.graph import LatticeGraph
-    from latticegraph.model.output import StudentOutput
 
-
-class SpatialLoss(nn.Module):
+class SpatialLoss(LossTerm):
     r"""Rayleigh quotient of the graph Laplacian, over functional and distant edges.
 
     With the degree-weighted mean over cells removed from each channel of each sample (a constant
@@ -42,8 +43,11 @@ class SpatialLoss(nn.Module):
         cells: which cells this process holds; None: all.
 
     Attributes:
-        reduce: applied to the sums of the quotient; processes that share a batch add theirs up.
+        reduce: applied to the sums of the quotient; the sum over processes once they are known.
     """
+
+    reads: ClassVar = ("states_CNB",)
+    sums_over_processes: ClassVar = True
 
     degree_N: Tensor
     ones_O1: Tensor
@@ -54,31 +58,39 @@ class SpatialLoss(nn.Module):
         super().__init__()
         kinds = [EdgeType.FUNCTIONAL, EdgeType.DISTANT]
         self.cells = Cells(graph) if cells is None else cells
-        self.hood = make_neighbourhood(graph, kinds, 1, backend, self.cells)
-        self.layout = Layout(graph, self.cells, self.hood.samples_inner)
+        self.neighbourhood = make_neighbourhood(graph, kinds, 1, backend, self.cells)
+        self.layout = Layout(graph, self.cells, self.neighbourhood.samples_inner)
         self.reduce: Callable[[Tensor], Tensor] = _unchanged
-        ones_O1 = torch.ones(self.hood.edge_attr_O4.shape[0], 1, dtype=torch.float64)
-        one_N = torch.ones(1, self.hood.num_cells, dtype=torch.float64)
-        degree_1N = self.hood.sum(one_N, self.hood.prepare(ones_O1))
+        ones_O1 = torch.ones(self.neighbourhood.edge_attr_O4.shape[0], 1, dtype=torch.float64)
+        one_N = torch.ones(1, self.neighbourhood.num_cells, dtype=torch.float64)
+        degree_1N = self.neighbourhood.sum(one_N, self.neighbourhood.prepare(ones_O1))
         self.register_buffer("degree_N", degree_1N[0].round().float(), persistent=False)
         self.total_degree = float(self._sum(self.degree_N.double(), 0))
         self.register_buffer("ones_O1", ones_O1.float(), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SpatialLoss:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.hood.to(self.degree_N.device, self.degree_N.dtype)
+        self.neighbourhood.to(self.degree_N.device, self.degree_N.dtype)
         self.layout.to(self.degree_N.device)
         return self
 
+    def set_processes(self, processes: Processes) -> None:
+        """Add up the sums of the quotient over processes.
+
+        Args:
+            processes: those that share the batch or the lattice.
+        """
+        self.reduce = partial(all_sum, processes=processes)
+
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
-        """The loss of a batch; the teacher's ``target_BD`` plays no part.
+        """The loss of a batch; it does not depend on ``target_BD``.
 
         Shapes:
             output.states_CNB: [C, N, B]; result: scalar.
         """
         x_CNB = output.states_CNB
         x_CNB = x_CNB.to(torch.promote_types(x_CNB.dtype, torch.float32))
-        if self.hood.samples_inner:  # every channel of every sample beside each other
+        if self.neighbourhood.samples_inner:  # every channel of every sample beside each other
             x = x_CNB.transpose(0, 1).flatten(1)[None]
             axis, degree = 1, self.degree_N[:, None].to(x.dtype)
         else:
@@ -86,8 +98,8 @@ class SpatialLoss(nn.Module):
             axis, degree = 2, self.degree_N.to(x.dtype)
         with torch.no_grad():
             mean = self._sum(degree * x, axis) / self.total_degree
-            ones = self.hood.prepare(self.ones_O1.to(x.dtype))
-        sums: Tensor = _Energies.apply(x, mean, degree, self.hood, ones)  # type: ignore[no-untyped-call]
+            ones = self.neighbourhood.prepare(self.ones_O1.to(x.dtype))
+        sums: Tensor = _Energies.apply(x, mean, degree, self.neighbourhood, ones)  # type: ignore[no-untyped-call]
         energy, smooth, floor = self.reduce(sums)
         quotient: Tensor
         quotient = (energy - smooth) / energy.maximum(floor).clamp_min(torch.finfo(x.dtype).tiny)
@@ -107,10 +119,15 @@ class _Energies(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, mean: Tensor, degree: Tensor, hood: Neighbourhood, ones: Sums
+        ctx: Any,
+        x: Tensor,
+        mean: Tensor,
+        degree: Tensor,
+        neighbourhood: Neighbourhood,
+        ones: Sums,
     ) -> Tensor:
         x = x - mean
-        weighted, summed = degree * x, hood.sum(x.flatten(1), ones).view_as(x)
+        weighted, summed = degree * x, neighbourhood.sum(x.flatten(1), ones).view_as(x)
         ctx.save_for_backward(weighted, summed)
         energy, smooth = (weighted * x).sum(), (summed * x).sum()
         # Below a millionth of the uncentred energy there is only rounding left to divide by.

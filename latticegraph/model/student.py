@@ -84,6 +84,17 @@ class Student(nn.Module):
         self.register_buffer("target_mean_D", torch.zeros(teacher_dimension))
         self.register_buffer("std", torch.ones(()))
 
+    def components(self) -> dict[str, nn.Module]:
+        """Parts with parameters, by the name under which gradient norms are logged."""
+        parts: dict[str, nn.Module | None] = {
+            "transformer": self.transformer,
+            "mapper": self.mapper,
+            "volume": self.volume,
+            **self.dynamics.components(),
+            "extractor": self.extractor,
+        }
+        return {n: m for n, m in parts.items() if m is not None and list(m.parameters())}
+
     def with_dynamics(self, dynamics: Dynamics) -> Student:
         """A student with the same projections, parameters shared, and other dynamics.
 

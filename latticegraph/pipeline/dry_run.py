@@ -12,13 +12,13 @@ import torch
 
 from latticegraph.config import Config
 from latticegraph.errors import TrainingError
-from latticegraph.losses import CombinedLoss
+from latticegraph.losses import build_objective
 from latticegraph.pipeline.header import header_lines
 from latticegraph.pipeline.prepare import build_model, load_text
 from latticegraph.teachers import build_teacher
 from latticegraph.training import EmbeddingPairs
 from latticegraph.training.machine import resolve_device, training_session
-from latticegraph.training.updater import autocast
+from latticegraph.training.update import autocast
 
 
 def dry_run(config: Config) -> dict[str, Any]:
@@ -49,20 +49,21 @@ def dry_run(config: Config) -> dict[str, Any]:
         source_BD = torch.from_numpy(teacher.encode([sample.source for sample in batch]))
         target_BD = torch.from_numpy(teacher.encode([sample.target for sample in batch]))
         pairs = EmbeddingPairs(source_BD, target_BD)
-        source_BD, target_BD = pairs.rows(torch.arange(len(batch)), device)
+        source_BD, target_BD = source_BD.to(device), target_BD.to(device)
         student.start_from_data(source_BD, target_BD)
-        variance = float(target_BD.var(0, correction=0).mean())
-        loss = CombinedLoss(
+        objective = build_objective(
             config.losses,
             config.model.gating,
-            target_BD.mean(0),
-            variance,
+            pairs.target_mean_D,
+            pairs.target_variance,
             graph,
             student.dynamics.backend,
+            student.dynamics.cells,
+            config.training.phases,
         ).to(device)
         start = time.perf_counter()
         with autocast(device, config.training.precision):
-            total, _ = loss(student(source_BD), target_BD)
+            total, _ = objective(student(source_BD), target_BD)
         total.backward()
         value = float(total.detach())
         seconds = time.perf_counter() - start

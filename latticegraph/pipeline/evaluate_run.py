@@ -21,7 +21,7 @@ from latticegraph.pipeline.final_report import make_report, predict
 from latticegraph.pipeline.prepare import Prepared, embed_samples, prepare, text_fingerprint
 from latticegraph.pipeline.without_lattice import control_checkpoint
 from latticegraph.training import load_student
-from latticegraph.training.compare import decisive_settings
+from latticegraph.training.checks import decisive_settings
 from latticegraph.training.machine import resolve_device, training_session
 from latticegraph.training.run_folder import RunFolder
 

@@ -24,7 +24,7 @@ from latticegraph.lattice import LatticeGraph, count_edges
 from latticegraph.model import Student
 from latticegraph.pipeline.prepare import Prepared, text_fingerprint
 from latticegraph.training import EmbeddingPairs, TrainingResult
-from latticegraph.training.updater import autocast
+from latticegraph.training.update import autocast
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student, build_student
 from latticegraph.teachers import EmbeddingCache, build_teacher
 from latticegraph.training import EmbeddingPairs
-from latticegraph.training.inputs import check_phases
+from latticegraph.training.checks import check_phases
 from latticegraph.training.plan import TrainingPlan
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def load_text(config: Config) -> Splits:
         ConfigError: one update needs more samples than there are.
     """
     splits = load_samples(config.data)
-    TrainingPlan(config.training, len(splits.train), config.run.seed)
+    TrainingPlan(config.training, len(splits.train))
     _log.info(
         "text: %s training, %s validation, %s held-out samples, %s dropped as repeats",
         *(f"{len(part):,}" for part in (splits.train, splits.validation, splits.heldout)),

@@ -12,7 +12,7 @@ from latticegraph.errors import ConfigError
 from latticegraph.files import write_text
 from latticegraph.training import resolve_resume
 from latticegraph.training.checkpoint import read_checkpoint
-from latticegraph.training.compare import check_same_config
+from latticegraph.training.checks import check_same_config
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from latticegraph.pipeline.prepare import Prepared, build_model, prepare
 from latticegraph.pipeline.run_folder import FolderPlan, make_folder, plan_folder
 from latticegraph.pipeline.without_lattice import control_checkpoint, train_control
 from latticegraph.training import EmbeddingTrainer, TrainingResult, load_student
-from latticegraph.training.inputs import check_processes
+from latticegraph.training.checks import check_processes
 from latticegraph.training.machine import resolve_device, training_session
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from latticegraph.errors import CheckpointError
 from latticegraph.pipeline.prepare import Prepared, build_model
 from latticegraph.training import EmbeddingTrainer, TrainingResult
 from latticegraph.training.checkpoint import read_checkpoint
-from latticegraph.training.compare import check_same_config
+from latticegraph.training.checks import check_same_config
 from latticegraph.training.plan import TrainingPlan
 from latticegraph.training.run_folder import RunFolder
 
@@ -37,7 +37,7 @@ def control_config(config: Config, samples: int) -> Config:
         samples: training samples, which decide the length of an epoch.
     """
     training = config.training
-    lengths = TrainingPlan(training, samples, config.run.seed).lengths
+    lengths = TrainingPlan(training, samples).lengths
     longest = training.phases[lengths.index(max(lengths))]
     epochs = config.evaluation.off_epochs
     phase = longest.model_copy(

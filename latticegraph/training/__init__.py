@@ -1,24 +1,30 @@
-"""Training: phases, updates, checkpoints that resume bit for bit, and logs."""
+"""Training: the loop, its callbacks, and checkpoints that resume bit for bit."""
 
+from latticegraph.training.batches import Batch, EmbeddingPairs, Sampler
+from latticegraph.training.callbacks.run_log import MACHINE_FIELDS
 from latticegraph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from latticegraph.training.load import load_student
 from latticegraph.training.machine import resolve_device
-from latticegraph.training.pairs import EmbeddingPairs
 from latticegraph.training.plan import TrainingPlan, learning_rate
-from latticegraph.training.progress import Progress, TrainingResult
+from latticegraph.training.progress import TrainingProgress, TrainingResult
 from latticegraph.training.run_folder import RunFolder, resolve_resume
-from latticegraph.training.run_log import MACHINE_FIELDS
+from latticegraph.training.state import Callback, TrainingState, ValidationResult
 from latticegraph.training.trainer import EmbeddingTrainer
 
 __all__ = [
     "MACHINE_FIELDS",
+    "Batch",
+    "Callback",
     "Checkpoint",
     "EmbeddingPairs",
     "EmbeddingTrainer",
-    "Progress",
     "RunFolder",
+    "Sampler",
     "TrainingPlan",
+    "TrainingProgress",
     "TrainingResult",
+    "TrainingState",
+    "ValidationResult",
     "learning_rate",
     "load_student",
     "read_checkpoint",

@@ -18,12 +18,12 @@ from torch import Tensor
 from latticegraph.config import Config
 from latticegraph.errors import CheckpointError
 from latticegraph.files import replace_file
-from latticegraph.training.compare import config_fingerprint
-from latticegraph.training.progress import Progress
+from latticegraph.training.checks import config_fingerprint
+from latticegraph.training.progress import TrainingProgress
 
 FORMAT = "latticegraph-checkpoint"
 VERSION = 1
-_PARTS = ("student", "optimizer", "random", "window")
+_PARTS = ("student", "optimizer", "random", "means")
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Checkpoint:
         student: parameters and buffers by name.
         optimizer: ``<moment>.<parameter>`` tensors of AdamW.
         random: generator states as bytes (uint8).
-        window: running sums that wait for the next log line.
+        means: running means since the last log line.
     """
 
     config: Config
-    progress: Progress
+    progress: TrainingProgress
     student: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     random: Mapping[str, Tensor] = field(default_factory=dict)
-    window: Mapping[str, Tensor] = field(default_factory=dict)
+    means: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -105,7 +105,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         parts[part][rest] = tensor
     try:
         config = Config.model_validate(json.loads(metadata["config"]))
-        progress = Progress.from_json(json.loads(metadata["progress"]))
+        progress = TrainingProgress.from_json(json.loads(metadata["progress"]))
     except (ValidationError, KeyError) as error:
         raise CheckpointError(
             str(path),

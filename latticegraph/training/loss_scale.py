@@ -16,12 +16,12 @@ class LossScale:
 
     Args:
         value: the scale; 1 where it is not used.
-        calm: updates since the last overflow or doubling.
+        since_change: updates since the last overflow or doubling.
         interval: updates without overflow before it doubles.
     """
 
     value: float = 1.0
-    calm: int = 0
+    since_change: int = 0
     interval: int = 500
 
     @property
@@ -31,14 +31,14 @@ class LossScale:
 
     def overflowed(self) -> bool:
         """Count an update that was left out; False when the scale cannot fall any further."""
-        self.value, self.calm = self.value / 2, 0
+        self.value, self.since_change = self.value / 2, 0
         return self.value > 1.0
 
     def went_well(self) -> None:
         """Count an update."""
-        self.calm += 1
-        if self.is_used and self.calm >= self.interval and self.value < LARGEST:
-            self.value, self.calm = self.value * 2, 0
+        self.since_change += 1
+        if self.is_used and self.since_change >= self.interval and self.value < LARGEST:
+            self.value, self.since_change = self.value * 2, 0
 
 
 def loss_scale(precision: str) -> LossScale:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -37,17 +37,20 @@ class StudentOptimizer:
             "experts": [p for p in student.parameters() if p in experts],
             "projections": [p for p in student.parameters() if p not in experts],
         }
-        scales = {
-            "experts": settings.expert_lr_scale,
-            "projections": settings.projection_lr_scale,
-        }
+        scale_of = dict.fromkeys(student.parameters(), settings.projection_lr_scale)
+        scale_of |= dict.fromkeys(experts, settings.expert_lr_scale)
+        own = {expert.name: expert.lr_scale for expert in student.settings.experts}
+        for name, expert in student.dynamics.experts.items():
+            scale = settings.expert_lr_scale * own[name]
+            scale_of |= dict.fromkeys(expert.parameters(), scale)
         groups = []
-        for part, parameters in self._parts.items():
+        for parameters in self._parts.values():
             for decayed in (True, False):
                 chosen = [p for p in parameters if (p.ndim > 1) == decayed]
                 decay = settings.weight_decay if decayed else 0.0
-                if chosen:
-                    groups.append({"params": chosen, "weight_decay": decay, "scale": scales[part]})
+                for scale in dict.fromkeys(scale_of[p] for p in chosen):
+                    same = [p for p in chosen if scale_of[p] == scale]
+                    groups.append({"params": same, "weight_decay": decay, "scale": scale})
         self._adamw = torch.optim.AdamW(groups, lr=0.0, betas=BETAS)
         self.trained: list[nn.Parameter] = []
         self.select("all")
@@ -94,21 +97,6 @@ class StudentOptimizer:
             # AdamW counts its steps on the CPU.
             place = value.device if moment == "step" else parameter.device
             self._adamw.state[parameter][moment] = value.to(place, copy=True)
-
-
-def components(student: Student) -> Iterator[tuple[str, list[nn.Parameter]]]:
-    """Groups of parameters whose gradient norms are logged; empty groups are left out."""
-    modules: dict[str, nn.Module | None] = {
-        "transformer": student.transformer,
-        "mapper": student.mapper,
-        "volume": student.volume,
-        **student.dynamics.components(),
-        "extractor": student.extractor,
-    }
-    for name, module in modules.items():
-        parameters = [] if module is None else list(module.parameters())
-        if parameters:
-            yield name, parameters
 
 
 def gradient_norm(parameters: list[nn.Parameter]) -> Tensor | None:

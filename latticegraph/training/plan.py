@@ -1,13 +1,11 @@
-"""Which phase, epoch, rate and batch belong to an update: pure functions of its number."""
+"""Phase, epoch and learning rate of every update, as pure functions of its number."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from latticegraph.config import PhaseSettings, TrainingSettings
 from latticegraph.distributed import Processes
@@ -43,26 +41,24 @@ def learning_rate(phase: PhaseSettings, update: int, length: int) -> float:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Where one update stands.
+class PlannedUpdate:
+    """One update of the plan.
 
     Attributes:
+        number: of the update, from 1.
         phase: index of its phase.
         phase_update: updates of that phase before it.
-        epoch: passes over the training pairs completed before it.
-        position: updates of its epoch before it.
-        rate: its learning rate.
+        learning_rate: before the scale of each part of the student.
     """
 
+    number: int
     phase: int
     phase_update: int
-    epoch: int
-    position: int
-    rate: float
+    learning_rate: float
 
 
 class TrainingPlan:
-    """All phases laid end to end over epochs of equal length.
+    """The phases of a run, one after the other, over epochs of equal length.
 
     The incomplete batch at the end of an epoch is left out, so that every update weighs the same
     number of samples. A phase given in updates may end inside an epoch; the next one goes on there.
@@ -70,7 +66,6 @@ class TrainingPlan:
     Args:
         settings: batch size, accumulation and phases.
         samples: training pairs.
-        seed: of the order of the samples.
 
     Attributes:
         updates_per_epoch: updates of one pass over the training pairs.
@@ -81,10 +76,8 @@ class TrainingPlan:
         ConfigError: when one update needs more samples than there are.
     """
 
-    def __init__(self, settings: TrainingSettings, samples: int, seed: int) -> None:
+    def __init__(self, settings: TrainingSettings, samples: int) -> None:
         self.settings = settings
-        self.samples = samples
-        self.seed = seed
         self.updates_per_epoch = samples // (settings.batch_size * settings.accumulate)
         if not self.updates_per_epoch:
             raise ConfigError(
@@ -97,21 +90,19 @@ class TrainingPlan:
             phase.updates or phase.epochs * self.updates_per_epoch for phase in settings.phases
         )
         self.total = sum(self.lengths)
-        self._ordered_epoch = -1
-        self._order_N = torch.empty(0, dtype=torch.int64)
 
-    def moment(self, update: int) -> Moment:
-        """Phase, epoch and rate of update number ``update``, from 0 to total - 1."""
+    def at(self, update: int) -> PlannedUpdate:
+        """The plan of one update, counted from 0 to total - 1."""
         phase, first = 0, 0
         while update >= first + self.lengths[phase]:
             first += self.lengths[phase]
             phase += 1
         rate = learning_rate(self.settings.phases[phase], update - first, self.lengths[phase])
-        return Moment(phase, update - first, *divmod(update, self.updates_per_epoch), rate)
+        return PlannedUpdate(update + 1, phase, update - first, rate)
 
-    def last_moment(self, done: int) -> Moment:
-        """The moment of the latest of ``done`` updates; of the first one where none is done."""
-        return self.moment(max(done - 1, 0))
+    def latest(self, done: int) -> PlannedUpdate:
+        """The latest of ``done`` updates; the first one where none is done."""
+        return self.at(max(done - 1, 0))
 
     def epochs(self, done: int) -> int:
         """Epochs that ``done`` updates have entered; 1 from the first update of the first on."""
@@ -121,21 +112,9 @@ class TrainingPlan:
         """Whether an epoch is complete after ``done`` updates."""
         return done % self.updates_per_epoch == 0
 
-    def batches(self, update: int) -> Iterator[Tensor]:
-        """Sample numbers of every forward pass of one update; ``accumulate`` tensors [B]."""
-        epoch, position = divmod(update, self.updates_per_epoch)
-        size, count = self.settings.batch_size, self.settings.accumulate
-        order_N = self._order(epoch)
-        for index in range(position * count, (position + 1) * count):
-            yield order_N[index * size : (index + 1) * size]
-
-    def _order(self, epoch: int) -> Tensor:
-        """Order of the samples in one epoch; it depends on the seed and the epoch alone."""
-        if self._ordered_epoch != epoch:
-            generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
-            self._order_N = torch.randperm(self.samples, generator=generator)
-            self._ordered_epoch = epoch
-        return self._order_N
+    def is_logged(self, done: int) -> bool:
+        """Whether a log line is due after ``done`` updates."""
+        return done % self.settings.log_every == 0 or done == self.total
 
 
 def mixed_seed(seed: int, number: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,36 +10,24 @@ Reason = Literal["finished", "early", "interrupted"]
 
 
 @dataclass
-class Progress:
-    """Everything a resumed run must know besides tensors; lives in the checkpoint as JSON.
+class TrainingProgress:
+    """Everything a resumed run must know besides tensors; stored in the checkpoint as JSON.
 
     Attributes:
         update: updates done.
-        epoch: epochs completed, for people; the update number decides.
-        phase: name of the phase of the latest update, for people.
-        best_value: best explained variance on validation pairs so far; None before the first.
-        best_update: when that was.
-        reference: the value that the next validation has to beat by ``min_delta``.
-        stale: validations since the reference rose.
-        metrics_bytes: length of metrics.jsonl.
-        window_seconds: time of the updates that are not logged yet.
-        cache_hit_rate: share of texts whose embedding was on disk when the run started.
-        loss_scale: factor on the loss, 1 but for float16.
-        scale_calm: updates since that factor changed.
+        epoch: epochs completed; for display, the update number decides.
+        phase: name of the phase of the latest update; for display.
+        loss_scale: factor on the loss, 1 except for float16.
+        scale_since_change: updates since that factor changed.
+        callbacks: what every callback keeps, by its name.
     """
 
     update: int = 0
     epoch: int = 0
     phase: str = ""
-    best_value: float | None = None
-    best_update: int = 0
-    reference: float | None = None
-    stale: int = 0
-    metrics_bytes: int = 0
-    window_seconds: float = 0.0
-    cache_hit_rate: float | None = None
     loss_scale: float = 1.0
-    scale_calm: int = 0
+    scale_since_change: int = 0
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict that JSON can hold."""
@@ -52,23 +40,7 @@ class Progress:
         Raises:
             KeyError: when a field is missing.
         """
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
-
-    def judge(self, value: float, min_delta: float) -> bool:
-        """Count one validation; True when it is the best so far.
-
-        Args:
-            value: explained variance on the validation pairs.
-            min_delta: smallest gain that counts against early stopping.
-        """
-        best = self.best_value is None or value > self.best_value
-        if best:
-            self.best_value, self.best_update = value, self.update
-        if self.reference is None or value > self.reference + min_delta:
-            self.reference, self.stale = value, 0
-        else:
-            self.stale += 1
-        return best
+        return cls(**{f.name: values[f.name] for f in fields(cls)})
 
 
 @dataclass(frozen=True)

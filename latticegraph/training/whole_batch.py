@@ -1,12 +1,12 @@
-"""The student's output for a batch whose rows are divided among processes.
+"""The output for a batch or a lattice that is divided among processes.
 
 Legend: B batch, D teacher width, N cells, X experts, T steps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,30 +14,53 @@ from torch.nn.functional import pad
 
 from latticegraph.distributed import Processes, all_gather, all_sum
 from latticegraph.dynamics.gating import balance
-from latticegraph.losses import CombinedLoss, SpatialLoss
 from latticegraph.model import Student, StudentOutput
 
 
-def run_whole_batch(student: Student, source_BD: Tensor, processes: Processes) -> StudentOutput:
-    """Run the own rows and put the small outputs of all processes together.
-
-    The result is that of one process with the whole batch, up to rounding, but for ``surface_BS``
-    and ``states_CNB``, which stay those of the own rows. So every process computes the loss of the
-    whole batch, whatever its terms compare. Divide that loss by the number of processes, and sum
-    the gradients of the weights over processes.
+def own_rows(student: Student, source_BD: Tensor, processes: Processes) -> Tensor:
+    """The rows of a batch that this process runs.
 
     Args:
-        student: the same weights in every process.
-        source_BD: the whole batch, the same in every process; where each holds a slab of the cube
-            all of them run all rows.
+        student: where it holds a slab of the lattice, every process runs all rows.
+        source_BD: the whole batch, the same in every process.
         processes: of the run; a batch with fewer rows than processes is run by each of them.
     """
     batch = len(source_BD)
-    if processes.size == 1 or not student.dynamics.cells.is_whole or batch < processes.size:
-        output: StudentOutput = student(source_BD)
-        return output
-    own: StudentOutput = student(source_BD[processes.own(batch)])
+    return source_BD[processes.own(batch)] if _divided(student, batch, processes) else source_BD
+
+
+def whole_output(
+    student: Student,
+    own: StudentOutput,
+    batch: int,
+    processes: Processes,
+    gathered: Collection[str] = (),
+) -> StudentOutput:
+    """The output for the whole batch and the whole lattice, from that of :func:`own_rows`.
+
+    The result is that of one process, up to rounding, in every field but those of
+    :data:`~latticegraph.losses.objective.GATHERED` that ``gathered`` does not name. So every
+    process computes the loss of the whole batch, whatever its terms compare. Divide that loss by
+    the number of processes, and sum the gradients of the weights over processes.
+
+    Args:
+        student: the same weights in every process.
+        own: its output for the own rows.
+        batch: rows of the whole batch.
+        processes: of the run.
+        gathered: fields to gather from all processes although they are large.
+    """
+    cells = student.dynamics.cells
+    if not cells.is_whole and "states_CNB" in gathered:
+        return replace(own, states_CNB=cells.gather(own.states_CNB, dim=1))
+    if not _divided(student, batch, processes):
+        return own
     sizes = processes.shares(batch)
+    large = {
+        name: all_gather(getattr(own, name), processes, dim=dim, sizes=sizes)
+        for name, dim in (("surface_BS", 0), ("states_CNB", 2))
+        if name in gathered
+    }
     steps_B = all_gather(own.steps_B, processes, sizes=sizes)
     change_T = own.change_T
     if student.settings.dynamics.tolerance > 0:
@@ -60,11 +83,10 @@ def run_whole_batch(student: Student, source_BD: Tensor, processes: Processes) -
         steps_B=steps_B,
         gate_balance=balance(usage_NX.t()),
         gate_z=gate_z.squeeze(0),
+        **large,
     )
 
 
-def sum_over_processes(loss: CombinedLoss, processes: Processes) -> None:
-    """Let the terms that read the states of the own rows add up over processes."""
-    for term in loss.terms.values():
-        if isinstance(term, SpatialLoss):
-            term.reduce = partial(all_sum, processes=processes)
+def _divided(student: Student, batch: int, processes: Processes) -> bool:
+    """Whether each process runs a part of the rows."""
+    return processes.size > 1 and student.dynamics.cells.is_whole and batch >= processes.size

@@ -25,6 +25,11 @@ ADAPTIVE = {
     "model.dynamics.tolerance": 0.9,
     "model.dynamics.patience": 1,
 }
+OWN_TERM = {
+    "losses.extra": [
+        {"name": "own", "kind": f"{Path(__file__).with_name('own_term.py')}:OwnTerm", "weight": 2.0}
+    ]
+}
 DROPOUT = {"model.transformer.kind": "autoencoder", "model.transformer.dropout": 0.3}
 # Nine planes, so that three processes hold more than the two that an edge spans.
 SLABS: dict[str, Any] = {
@@ -53,6 +58,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "adaptive": {"task": "updates", "changes": ADAPTIVE},
     "wire": {"task": "updates", "changes": {"model.dynamics.mode": "wire"}},
     "recomputed": {"task": "updates", "changes": {"training.activation_checkpointing": True}},
+    # The states and the surface of all processes, read by a term that knows nothing of them.
+    "own term": {"task": "updates", "changes": OWN_TERM},
     # Clipping would hide a gradient that is too large by a factor.
     "unclipped": {"task": "updates", "changes": {"training.clip_norm": 1e9}},
     "straight": {"task": "fit", "run": "straight"},
@@ -70,6 +77,7 @@ SLAB_JOBS: dict[str, dict[str, Any]] = {
     },
     "slabs states": {"task": "updates", "changes": SLABS},
     "slabs adaptive": {"task": "updates", "changes": SLABS_ADAPTIVE},
+    "slabs own term": {"task": "updates", "changes": SLABS | OWN_TERM},
     "slabs recomputed": {
         "task": "updates",
         "changes": SLABS | {"training.activation_checkpointing": True},

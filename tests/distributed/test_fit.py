@@ -12,7 +12,7 @@ from latticegraph.training import MACHINE_FIELDS, read_checkpoint
 
 pytestmark = pytest.mark.slow
 
-ROUNDING = {"rtol": 1e-3, "atol": 1e-4}
+ROUNDING = {"rtol": 1e-9, "atol": 1e-9}  # float64
 
 
 def _records(folder, run):
@@ -42,7 +42,7 @@ def test_training_of_two_processes_agrees_with_one_up_to_rounding(results):
         assert wanted.keys() == found.keys()
         for key, value in wanted.items():
             approximate = isinstance(value, float | list)
-            expected = pytest.approx(value, rel=0.01, abs=1e-3) if approximate else value
+            expected = pytest.approx(value, rel=1e-9, abs=1e-12) if approximate else value
             assert found[key] == expected, key
 
 

@@ -11,7 +11,7 @@ from latticegraph.config import Config, RunSettings
 from latticegraph.distributed import Processes, joined
 from latticegraph.errors import ConfigError
 from latticegraph.training import resolve_device
-from latticegraph.training.inputs import check_processes
+from latticegraph.training.checks import check_processes
 
 
 @pytest.mark.parametrize("count", [0, 1, 6, 7, 64])

@@ -11,16 +11,12 @@ import torch
 from latticegraph.config import Config, LatticeSettings
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.distributed.neighbours import swap
-from latticegraph.errors import ConfigError
-from latticegraph.lattice import LatticeGraph
-from latticegraph.lattice.slab import make_slab
-from latticegraph.model import Student
 from latticegraph.training import MACHINE_FIELDS, read_checkpoint
-from latticegraph.training.inputs import check_processes
+from latticegraph.training.checks import check_processes
 
 BATCH = 12
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
-KINDS = ["slabs", "slabs states", "slabs adaptive", "slabs recomputed"]
+KINDS = ["slabs", "slabs states", "slabs adaptive", "slabs own term", "slabs recomputed"]
 NINE = LatticeSettings(dimensions=(9, 4, 5), adaptive_radius_min=2.0)
 
 
@@ -37,7 +33,7 @@ def test_updates_of_slabs_are_those_of_one_process(slab_results, job, size):
     """Gradients, moments, weights, terms of the loss, and what the trained student then does."""
     (one,) = slab_results(1)[1]
     terms = ("reconstruction", "spatial", "emergence", "dynamics", "gate_z", "gate_balance")
-    assert all(one[job][f"window.losses.{term}"] > 0 for term in terms)
+    assert all(one[job][f"means.losses.{term}"] > 0 for term in terms)
     assert any(name.startswith("grad.mapper") for name in one[job])
     for own in slab_results(size)[1]:
         assert_same(own[job], one[job], **EXACT)
@@ -80,12 +76,12 @@ def test_training_on_slabs_agrees_with_one_process(slab_results):
     assert len(first) == len(second) > 4
     for one, two in zip(first, second, strict=True):
         if "losses" in one:
-            assert two["losses"] == pytest.approx(one["losses"], rel=1e-3, abs=1e-6)
+            assert two["losses"] == pytest.approx(one["losses"], rel=1e-9)
     values = [
         [row["explained_variance"] for row in rows if row["kind"] == "validation"]
         for rows in (first, second)
     ]
-    assert values[1] == pytest.approx(values[0], abs=1e-4)
+    assert values[1] == pytest.approx(values[0], rel=1e-9)
 
 
 @pytest.mark.slow
@@ -121,69 +117,6 @@ def test_swap_gives_each_neighbour_what_is_meant_for_it(slab_results, size):
 def test_swap_alone_receives_nothing():
     before, after = swap(torch.ones(2, 3), torch.ones(2, 3), ALONE)
     assert before.shape == after.shape == (0, 3)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_slabs_cover_the_lattice_once_and_meet(size):
-    slabs = [make_slab(NINE, Processes(rank, size)) for rank in range(size)]
-    planes = [plane for slab in slabs for plane in range(slab.first, slab.end)]
-    assert planes == list(range(9))
-    cells = torch.arange(180)
-    assert torch.equal(torch.cat([cells[slab.cells] for slab in slabs]), cells)
-    assert [slab.num_cells for slab in slabs] == slabs[0].sizes()
-    assert [slab.before for slab in slabs] == [0] + [2] * (size - 1)
-    assert [slab.after for slab in slabs] == [2] * (size - 1) + [0]
-    some = torch.tensor([179, 0, 60, 61, 119])
-    found = torch.zeros(5, dtype=torch.int64)
-    for slab in slabs:
-        position, number = slab.own(some)
-        found[position] = number + slab.cells.start
-        assert (number < slab.num_cells).all()
-    assert torch.equal(found, some)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "needed"),
-    [("boundary", "periodic", "open"), ("numbering", "morton", "row_major"), ("axis", 1, 0)],
-)
-def test_lattice_that_cannot_be_cut_is_refused(key, value, needed):
-    settings = NINE.model_copy(update={key: value})
-    wanted = (
-        rf"^lattice\.{key}: expected {needed} for run\.parallel 'slabs', got {value}\. "
-        rf"Set lattice\.{key} to {needed}, or run\.parallel to data"
-    )
-    with pytest.raises(ConfigError, match=wanted):
-        LatticeGraph.build(settings, Processes(0, 2))
-    assert LatticeGraph.build(settings).slab is None
-
-
-def test_slabs_thinner_than_an_edge_are_refused_and_the_number_named_works():
-    wanted = (
-        r"^run\.parallel: expected slabs of at least 2 planes \(the reach of an edge\), got 1: "
-        r"9 planes among 5 processes\. Start at most 4 processes, or enlarge lattice\.dimensions"
-    )
-    with pytest.raises(ConfigError, match=wanted):
-        LatticeGraph.build(NINE, Processes(3, 5))
-    LatticeGraph.build(NINE, Processes(3, 4))
-
-
-@pytest.mark.parametrize("way", ["spmm", "scatter"])
-def test_slabs_are_summed_by_convolution_only(way):
-    config = Config.model_validate({"model": {"aggregation": way}})
-    graph = LatticeGraph.build(NINE, Processes(1, 2))
-    wanted = rf"^model\.aggregation: expected auto or fft .* 'slabs', got {way}\. Set it to auto"
-    with pytest.raises(ConfigError, match=wanted):
-        Student(config.model, graph, 16)
-
-
-def test_slabs_are_not_compiled():
-    config = Config.model_validate({"model": {"compile": True}})
-    graph = LatticeGraph.build(NINE, Processes(1, 2))
-    wanted = (
-        r"^model\.compile: expected false for run\.parallel 'slabs', .* got true\. Set it to fal"
-    )
-    with pytest.raises(ConfigError, match=wanted):
-        Student(config.model, graph, 16)
 
 
 def test_slabs_need_no_batch_that_can_be_divided():

@@ -17,7 +17,9 @@ def assert_same(found, wanted, **close):
 
 
 @pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize("job", ["all terms", "adaptive", "wire", "recomputed", "unclipped"])
+@pytest.mark.parametrize(
+    "job", ["all terms", "own term", "adaptive", "wire", "recomputed", "unclipped"]
+)
 def test_updates_of_several_processes_are_those_of_one(results, job, size):
     (one,) = results(1)[1]
     assert any(name.startswith("grad.extractor") for name in one[job])

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
+from latticegraph.aggregation import SlabCells, divide_cells
 from latticegraph.config import Config
 from latticegraph.distributed import (
     ALONE,
@@ -29,15 +30,14 @@ from latticegraph.distributed import (
 )
 from latticegraph.distributed.neighbours import swap
 from latticegraph.lattice import LatticeGraph
-from latticegraph.losses import CombinedLoss
-from latticegraph.model import Student
+from latticegraph.losses import build_objective
+from latticegraph.model import Student, build_student
 from latticegraph.training import EmbeddingPairs, EmbeddingTrainer
 from latticegraph.training.optimizer import StudentOptimizer
-from latticegraph.training.plan import Moment
+from latticegraph.training.plan import PlannedUpdate
 from latticegraph.training.run_folder import RunFolder
-from latticegraph.training.updater import Updater
-from latticegraph.training.whole_batch import sum_over_processes
-from latticegraph.training.window import Window
+from latticegraph.training.running_means import RunningMeans
+from latticegraph.training.update import Updater
 
 WIDTH, BATCH = 16, 12
 LOSSES = ("reconstruction", "similarity", "structure", "diversity", "emergence", "dynamics")
@@ -75,8 +75,10 @@ def _config(options):
 def _build(config: Config, processes: Processes) -> tuple[LatticeGraph, Student]:
     """The whole lattice, or a slab of it where processes share the cube."""
     holders = processes if config.run.parallel == "slabs" else ALONE
-    graph = LatticeGraph.build(config.lattice, holders)
-    return graph, Student(config.model, graph, WIDTH, config.run.seed)
+    graph = LatticeGraph.build(config.lattice)
+    cells = divide_cells(graph, holders)
+    student = build_student(config.model, graph, WIDTH, config.run.seed, cells=cells)
+    return graph, student
 
 
 def _rows(samples, seed):
@@ -139,21 +141,27 @@ def updates(processes, folder, options):
     rows = _rows(80, 3).double()
     targets = _rows(80, 4).double() + rows
     student.start_from_data(rows, targets)
-    variance = float(targets.var(0, correction=0).mean())
-    backend = student.dynamics.backend
-    mean = targets.mean(0)
-    loss = CombinedLoss(config.losses, config.model.gating, mean, variance, graph, backend)
-    sum_over_processes(loss.double(), processes)
+    pairs = EmbeddingPairs(rows, targets)
+    objective = build_objective(
+        config.losses,
+        config.model.gating,
+        pairs.target_mean_D,
+        pairs.target_variance,
+        graph,
+        student.dynamics.backend,
+        student.dynamics.cells,
+    ).double()
+    objective.set_processes(processes)
     optimizer = StudentOptimizer(student, config.training)
     updater = Updater(
-        student, loss, optimizer, config.training, RunFolder(folder), processes=processes
+        student, objective, optimizer, config.training, RunFolder(folder), processes=processes
     )
-    window = Window(config.model.dynamics.steps)
+    means = RunningMeans(student.dynamics.names, config.model.dynamics.steps)
     found = {}
     for number in range(4):
         parts = torch.arange(number * 2 * BATCH, (number + 1) * 2 * BATCH) % 80
-        batches = ((rows[i], targets[i]) for i in parts.split(BATCH))
-        updater.update(batches, Moment(0, 0, 0, 0, 0.01), number + 1, window, measure=False)
+        batches = (pairs.batch(index_B) for index_B in parts.split(BATCH))
+        updater.update(batches, PlannedUpdate(number + 1, 0, 0, 0.01), means, measure=False)
         if number == 0:
             named = student.named_parameters()
             found |= {f"grad.{n}": p.grad.clone() for n, p in named if p.grad is not None}
@@ -161,11 +169,11 @@ def updates(processes, folder, options):
     found |= {"steps_B": output.steps_B, "usage": output.usage_NX, "change": output.change_T}
     if config.run.parallel == "slabs":
         found |= {"embedding": output.embedding_BD, "states": output.states_CNB}
-        if graph.slab is not None:
-            sizes = graph.slab.sizes()
-            found["held"] = torch.tensor([output.states_CNB.shape[1], *sizes])
-            found["states"] = all_gather(output.states_CNB, processes, dim=1, sizes=sizes)
-    found |= {f"window.{name}": value for name, value in window.sums.items()}
+        cells = student.dynamics.cells
+        if isinstance(cells, SlabCells):
+            found["held"] = torch.tensor([output.states_CNB.shape[1], *cells.sizes()])
+            found["states"] = cells.gather(output.states_CNB, dim=1)
+    found |= {f"means.{name}": value for name, value in means.tensors().items()}
     return found | optimizer.tensors() | student.state_dict()
 
 
@@ -173,7 +181,8 @@ def fit(processes, folder, options):
     """A whole training; ``stop`` = [rank, pass] sends that process a SIGTERM in that pass."""
     config = _config(options)
     graph, student = _build(config, processes)
-    train, validation = _rows(60, 5), _rows(20, 6)
+    student = student.double()  # the order of a sum must not show
+    train, validation = _rows(60, 5).double(), _rows(20, 6).double()
     trainer = EmbeddingTrainer(
         config,
         student,
@@ -202,7 +211,7 @@ def fit(processes, folder, options):
             module.register_forward_hook(
                 lambda own, _, out: dropped.append(out == 0) if own.training else None
             )
-    last = trainer.folder.last
+    last = trainer.state.folder.last
     result = trainer.fit(last if options.get("resume") else None)
     numbers = [result.updates, result.signal or 0, result.best_update]
     tensors = student.state_dict() | trainer.state.optimizer.tensors()

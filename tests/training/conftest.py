@@ -101,7 +101,7 @@ def records() -> Callable[..., list[dict[str, Any]]]:
     """The metrics of a run, by default without what depends on the machine's speed."""
 
     def read(trainer: EmbeddingTrainer, timed: bool = False) -> list[dict[str, Any]]:
-        lines = trainer.folder.metrics.read_text(encoding="utf-8").splitlines()
+        lines = trainer.state.folder.metrics.read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         if timed:
             return rows

@@ -14,7 +14,7 @@ import latticegraph.training.checkpoint as module
 from latticegraph.config import Config
 from latticegraph.errors import CheckpointError
 from latticegraph.files import remove_partial_files
-from latticegraph.training import Checkpoint, Progress, read_checkpoint, write_checkpoint
+from latticegraph.training import Checkpoint, TrainingProgress, read_checkpoint, write_checkpoint
 from latticegraph.training.checkpoint import load_weights
 
 TENSORS = {
@@ -27,7 +27,7 @@ TENSORS = {
 
 
 def _checkpoint(update=5):
-    progress = Progress(update, 1, "main", 0.1 + 0.2, 3, None, 2, 123, 1e-3, 0.5)
+    progress = TrainingProgress(update, 1, "main", 2.0, 3, {"Mine": {"x": 0.1 + 0.2, "y": None}})
     state = torch.get_rng_state()
     return Checkpoint(
         Config(), progress, TENSORS, {"exp_avg.w": TENSORS["w"].clone()}, {"cpu": state}
@@ -41,7 +41,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     read = read_checkpoint(path)
     assert read.config == written.config
     assert read.progress == written.progress
-    for part in ("student", "optimizer", "random", "window"):
+    for part in ("student", "optimizer", "random", "means"):
         one, two = getattr(written, part), getattr(read, part)
         assert one.keys() == two.keys()
         for name in one:
@@ -140,11 +140,11 @@ import torch
 import latticegraph.files as atomic
 from latticegraph.config import Config
 from latticegraph.errors import CheckpointError
-from latticegraph.training import Checkpoint, Progress, read_checkpoint, write_checkpoint
+from latticegraph.training import Checkpoint, TrainingProgress, read_checkpoint, write_checkpoint
 
 path = Path(sys.argv[1])
-write_checkpoint(path, Checkpoint(Config(), Progress(update=1), {"w": torch.ones(9)}))
-large = Checkpoint(Config(), Progress(update=2), {"w": torch.ones(300_000)})
+write_checkpoint(path, Checkpoint(Config(), TrainingProgress(update=1), {"w": torch.ones(9)}))
+large = Checkpoint(Config(), TrainingProgress(update=2), {"w": torch.ones(300_000)})
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, resource.RLIM_INFINITY))
 try:
     write_checkpoint(path, large)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 import torch
 
@@ -7,6 +11,7 @@ from latticegraph.config import RunSettings
 from latticegraph.errors import ConfigError
 from latticegraph.training import resolve_device
 from latticegraph.training.machine import (
+    StopSignals,
     peak_memory_mb,
     random_state,
     restore_random_state,
@@ -64,3 +69,36 @@ def test_peak_memory_grows_with_a_large_tensor():
     held = torch.ones(60_000_000)
     assert peak_memory_mb(CPU) >= before
     assert peak_memory_mb(CPU) > held.nbytes / 1e6
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_is_remembered_and_handlers_come_back(number):
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    with StopSignals() as stop:
+        assert stop.number is None
+        os.kill(os.getpid(), number)
+        assert stop.number == number
+    assert {n: signal.getsignal(n) for n in before} == before
+
+
+def test_second_sigint_interrupts_and_a_second_sigterm_does_not():
+    with StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.number == signal.SIGTERM
+
+
+def test_another_thread_catches_nothing():
+    seen = []
+
+    def run():
+        before = signal.getsignal(signal.SIGINT)
+        with StopSignals() as stop:
+            seen.append((signal.getsignal(signal.SIGINT) is before, stop.number))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [(True, None)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latticegraph.training.optimizer import StudentOptimizer, components, gradient_norm
+from latticegraph.training.optimizer import StudentOptimizer, gradient_norm
 
 
 def _fill(student, value=0.0):
@@ -77,7 +77,7 @@ def test_restored_moments_continue_exactly(configure, build):
 
 def test_components_cover_every_parameter_once(configure, build):
     student = build(configure())
-    listed = [id(p) for _, group in components(student) for p in group]
+    listed = [id(p) for part in student.components().values() for p in part.parameters()]
     assert sorted(listed) == sorted(id(p) for p in student.parameters())
 
 

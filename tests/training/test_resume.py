@@ -85,9 +85,9 @@ def test_run_killed_after_the_checkpoint_goes_on_from_it(configure, make, record
     with pytest.raises(MemoryError):
         killed.fit()
     assert records(killed)[-1]["update"] == 12
-    assert read_checkpoint(killed.folder.last).progress.update == 10
+    assert read_checkpoint(killed.state.folder.last).progress.update == 10
     resumed = make(config, "killed")
-    resumed.fit(killed.folder.last)
+    resumed.fit(killed.state.folder.last)
     _assert_same(tensors(straight), tensors(resumed))
     assert records(straight) == records(resumed)
 
@@ -99,7 +99,7 @@ def test_resume_from_a_periodic_checkpoint_rewinds_the_run(configure, make, reco
     straight.fit()
     weights, lines = tensors(straight), records(straight)
     rewound = make(config, "run")
-    rewound.fit(straight.folder.epoch(2))
+    rewound.fit(straight.state.folder.epoch(2))
     _assert_same(weights, tensors(rewound))
     assert lines == records(rewound)
 
@@ -112,7 +112,7 @@ def test_resume_in_another_folder_takes_metrics_and_best_along(configure, make, 
     _interrupt(stopped, signal.SIGTERM, 13)
     stopped.fit()
     moved = make(config, "second")
-    result = moved.fit(stopped.folder.last)
+    result = moved.fit(stopped.state.folder.last)
     _assert_same(tensors(straight), tensors(moved))
     assert records(straight) == records(moved)
     assert result.best_checkpoint.is_file()
@@ -125,9 +125,12 @@ def test_last_checkpoints_of_equal_runs_hold_equal_tensors(configure, make):
     straight.fit()
     _interrupt(stopped, signal.SIGINT, 12)
     stopped.fit()
-    make(config, "stopped").fit(stopped.folder.last)
-    one, two = read_checkpoint(straight.folder.last), read_checkpoint(stopped.folder.last)
-    for part in ("student", "optimizer", "random", "window"):
+    make(config, "stopped").fit(stopped.state.folder.last)
+    one, two = (
+        read_checkpoint(straight.state.folder.last),
+        read_checkpoint(stopped.state.folder.last),
+    )
+    for part in ("student", "optimizer", "random", "means"):
         _assert_same(getattr(one, part), getattr(two, part))
 
 
@@ -144,7 +147,7 @@ def test_second_sigint_raises_and_leaves_the_checkpoint(configure, make):
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
     assert signal.getsignal(signal.SIGINT) is before
-    assert read_checkpoint(trainer.folder.last).progress.update == 5
+    assert read_checkpoint(trainer.state.folder.last).progress.update == 5
 
 
 def test_update_learning_rates_after_a_resume_follow_the_plan(configure, make, records):
@@ -153,6 +156,6 @@ def test_update_learning_rates_after_a_resume_follow_the_plan(configure, make, r
     _interrupt(trainer, signal.SIGTERM, 9)
     trainer.fit()
     resumed = make(config)
-    resumed.fit(trainer.folder.last)
+    resumed.fit(trainer.state.folder.last)
     for row in (row for row in records(resumed) if row["kind"] == "train"):
-        assert row["learning_rate"] == resumed.plan.moment(row["update"] - 1).rate
+        assert row["learning_rate"] == resumed.state.plan.at(row["update"] - 1).learning_rate

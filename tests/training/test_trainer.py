@@ -174,7 +174,7 @@ def test_periodic_checkpoints_are_bounded(configure, make):
     cadence = {"checkpoint_every": 1, "keep_checkpoints": 2}
     trainer = make(configure(training={"phases": phases} | cadence))
     trainer.fit()
-    names = sorted(path.name for path in trainer.folder.checkpoints.iterdir())
+    names = sorted(path.name for path in trainer.state.folder.checkpoints.iterdir())
     assert names == [
         "best.safetensors",
         "epoch-0003.safetensors",
@@ -204,7 +204,7 @@ def test_best_checkpoint_holds_the_best_weights(configure, make, records, pairs)
     result = trainer.fit()
     assert result.best_update == 0
     _, student, _ = load_student(result.best_checkpoint)
-    measured = trainer.validator.measure(student, trainer.loss, 0)
+    measured = trainer.validator.measure(student, trainer.state.objective, 0)
     assert measured["explained_variance"] == result.best_explained_variance
     rows = [row for row in records(trainer) if row["kind"] == "validation"]
     assert rows[-1]["explained_variance"] < result.best_explained_variance
@@ -229,7 +229,7 @@ def test_non_finite_loss_stops_and_keeps_the_last_checkpoint(configure, make, te
         trainer.fit()
     after = tensors(trainer)
     assert all(torch.equal(value, after[name]) for name, value in poisoned[0].items())
-    resumed = make(configure()).fit(trainer.folder.last)
+    resumed = make(configure()).fit(trainer.state.folder.last)
     assert (resumed.reason, resumed.updates) == ("finished", 10)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from latticegraph.errors import CheckpointError
-from latticegraph.training.compare import check_same_config, config_fingerprint
+from latticegraph.training.checks import check_same_config, config_fingerprint
 
 PATH = Path("last.safetensors")
 

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from latticegraph.training.console import TrainingConsole
+from latticegraph.training.callbacks.console import TrainingConsole
 
 TRAIN = {
     "update": 10,

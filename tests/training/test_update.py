@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from latticegraph.errors import TrainingError
+from latticegraph.training.batches import Batch
 from latticegraph.training.loss_scale import LossScale
-from latticegraph.training.plan import Moment
-from latticegraph.training.window import Window
+from latticegraph.training.plan import PlannedUpdate
+from latticegraph.training.running_means import RunningMeans
 
 OTHERS = ("similarity", "structure", "diversity", "emergence", "dynamics", "spatial")
 ONLY_RECONSTRUCTION = dict.fromkeys(OTHERS, 0.0)
@@ -20,9 +21,9 @@ def _trainer(configure, make, **training):
 
 
 def _update(trainer, batches, rate=0.01, measure=True):
-    return trainer.updater.update(
-        iter(batches), Moment(0, 0, 0, 0, rate), 1, Window(3), measure=measure
-    )
+    means = RunningMeans(("local", "functional", "distant"), 3)
+    pairs = (Batch(source, target) for source, target in batches)
+    return trainer.updater.update(pairs, PlannedUpdate(1, 0, 0, rate), means, measure=measure)
 
 
 def _gradients(trainer):
@@ -89,12 +90,12 @@ def test_float16_overflow_is_left_out_and_halves_the_scale(configure, make, pair
     first = scale.value
     assert first > 1
     assert _update(trainer, [(rows, rows)]) == {}
-    assert (scale.value, scale.calm) == (first / 2, 0)
+    assert (scale.value, scale.since_change) == (first / 2, 0)
     for name, parameter in trainer.student.named_parameters():
         assert torch.equal(parameter, before[name])
     hook.remove()
     norms = _update(trainer, [(rows, rows)])
-    assert scale.calm == 1
+    assert scale.since_change == 1
     assert float(norms["extractor"]) > 0
     assert not torch.equal(trainer.student.extractor.gain, before["extractor.gain"])
 
@@ -112,12 +113,12 @@ def test_float16_gradients_are_those_of_float32_whatever_the_scale(configure, ma
         assert float((short - exact).norm() / exact.norm()) < 0.03
 
 
-def test_loss_scale_doubles_after_calm_updates_and_gives_up_at_one():
+def test_loss_scale_doubles_after_updates_without_overflow_and_gives_up_at_one():
     scale = LossScale(4.0, interval=2)
     scale.went_well()
     assert scale.value == 4.0
     scale.went_well()
-    assert (scale.value, scale.calm) == (8.0, 0)
+    assert (scale.value, scale.since_change) == (8.0, 0)
     assert [scale.overflowed() for _ in range(3)] == [True, True, False]
     unused = LossScale()
     for _ in range(5):

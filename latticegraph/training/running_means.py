@@ -1,11 +1,11 @@
-"""Running sums between two log lines, kept on the device.
+"""Running means between two log lines, kept on the device.
 
 Legend: B batch, D teacher width, N cells, X experts, T steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,20 +15,25 @@ from torch.nn.functional import pad
 from latticegraph.losses.emergence import entropy
 from latticegraph.model import StudentOutput
 
-EXPERTS = ("local", "functional", "distant")
+LOSSES, COUNTS = "losses.", "counts."  # prefixes of names
 
 
-class Window:
+class RunningMeans:
     """Means over the forward passes since the last log line; only reading them waits.
 
+    A loss term counts the passes in which it was computed.
+
     Args:
+        experts: their names, in the order of the columns of ``usage_NX``.
         steps: T, the configured number of lattice steps; a rollout that converged earlier counts as
             unchanged in the steps it left out.
     """
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, experts: Sequence[str], steps: int) -> None:
+        self.experts = tuple(experts)
         self.steps = steps
         self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
 
     def add(self, terms: Mapping[str, Tensor], output: StudentOutput, target_BD: Tensor) -> None:
         """Count one forward pass.
@@ -40,13 +45,12 @@ class Window:
         """
         prediction_BD = output.embedding_BD.detach()
         change_T = output.change_T.detach()
-        values = {f"losses.{name}": value for name, value in terms.items()} | {
+        values = {f"{LOSSES}{name}": value for name, value in terms.items()} | {
             "usage_NX": output.usage_NX.detach(),
             "change_T": pad(change_T, (0, max(0, self.steps - len(change_T)))),
             "steps": output.steps_B.to(torch.float64).mean(),
             "embedding_norm": torch.linalg.vector_norm(prediction_BD, dim=1).mean(),
             "std_ratio": std_ratio(prediction_BD, target_BD),
-            "passes": torch.ones((), device=target_BD.device),
         }
         for name, value in values.items():
             self._add(name, value)
@@ -54,45 +58,56 @@ class Window:
     def add_norm(self, norm: Tensor) -> None:
         """Count the gradient norm of one update."""
         self._add("grad_norm", norm.detach())
-        self._add("updates", torch.ones((), device=norm.device))
 
     def clear(self) -> None:
-        """Begin the next window."""
-        self.sums = {}
+        """Forget everything."""
+        self.sums, self.counts = {}, {}
 
-    def restore(self, sums: Mapping[str, Tensor], device: torch.device) -> None:
-        """Go on with the sums of a checkpoint."""
-        self.sums = {name: value.to(device, copy=True) for name, value in sums.items()}
+    def tensors(self) -> dict[str, Tensor]:
+        """Sums and counts, for a checkpoint."""
+        counts = {COUNTS + name: torch.tensor(count) for name, count in self.counts.items()}
+        return self.sums | counts
+
+    def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """The opposite of :meth:`tensors`."""
+        self.clear()
+        for name, value in tensors.items():
+            if name.startswith(COUNTS):
+                self.counts[name.removeprefix(COUNTS)] = int(value)
+            else:
+                self.sums[name] = value.to(device, copy=True)
 
     def means(self) -> dict[str, Any]:
-        """Everything that a log line says about the window, as plain numbers."""
-        passes = float(self.sums["passes"])
-        mean = {name: value / passes for name, value in self.sums.items()}
+        """The means as plain numbers, in the form of a log line."""
+        mean = {name: value / self.counts[name] for name, value in self.sums.items()}
         usage_NX = mean["usage_NX"]
-        prefix = "losses."
         values: dict[str, Any] = {
-            "losses": {n.removeprefix(prefix): float(v) for n, v in mean.items() if prefix in n},
-            "usage": dict(zip(EXPERTS, usage_NX.mean(0).tolist(), strict=True)),
+            "losses": {
+                name.removeprefix(LOSSES): float(value)
+                for name, value in mean.items()
+                if name.startswith(LOSSES)
+            },
+            "usage": dict(zip(self.experts, usage_NX.mean(0).tolist(), strict=True)),
             "usage_entropy": float(entropy(usage_NX).mean()),
             "embedding_norm": float(mean["embedding_norm"]),
             "prediction_std_ratio": float(mean["std_ratio"]),
             "change": mean["change_T"].tolist(),
             "steps_used": float(mean["steps"]),
         }
-        if "updates" in self.sums:
-            total = float(self.sums["grad_norm"]) / float(self.sums["updates"])
-            values["grad_norm"] = {"total": total}
+        if "grad_norm" in mean:
+            values["grad_norm"] = {"total": float(mean["grad_norm"])}
         return values
 
-    def passes(self) -> float:
-        """Forward passes counted; waits for the device."""
-        return float(self.sums["passes"]) if self.sums else 0.0
+    def passes(self) -> int:
+        """Forward passes counted."""
+        return self.counts.get("usage_NX", 0)
 
     def _add(self, name: str, value: Tensor) -> None:
         # Contiguous, as a checkpoint gives it back: the order of later sums depends on the layout.
         value = value.to(torch.float64).contiguous()
         # Out of place: a checkpoint may still hold the old sums.
         self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+        self.counts[name] = self.counts.get(name, 0) + 1
 
 
 def std_ratio(prediction_BD: Tensor, target_BD: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""How well the student does on held-back pairs, and the sentences nearest to what it says.
+"""Metrics of the student on validation pairs, and decoded examples.
 
 Legend: B batch, D teacher width, N samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,13 +16,14 @@ from latticegraph.decoding import TextDecoder
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import DataError, TrainingError
 from latticegraph.evaluation import embedding_metrics
-from latticegraph.losses import CombinedLoss
+from latticegraph.losses import Objective
 from latticegraph.model import Student
-from latticegraph.training.pairs import EmbeddingPairs
+from latticegraph.training.batches import EmbeddingPairs
 from latticegraph.training.plan import mixed_seed
-from latticegraph.training.updater import autocast
-from latticegraph.training.whole_batch import run_whole_batch
-from latticegraph.training.window import Window, std_ratio
+from latticegraph.training.running_means import RunningMeans, std_ratio
+from latticegraph.training.state import Callback, TrainingState, ValidationResult
+from latticegraph.training.update import autocast
+from latticegraph.training.whole_batch import own_rows, whole_output
 
 
 class Validator:
@@ -64,28 +65,38 @@ class Validator:
         self._decoder = TextDecoder(texts, pairs.target_ND) if texts is not None else None
 
     @torch.no_grad()
-    def measure(self, student: Student, loss: CombinedLoss, update: int) -> dict[str, Any]:
+    def measure(
+        self,
+        student: Student,
+        objective: Objective,
+        update: int,
+        weights: Mapping[str, float] | None = None,
+    ) -> dict[str, Any]:
         """Metrics, unweighted loss terms, expert usage and spread; examples where there are texts.
 
         Args:
             student: left in evaluation mode.
-            loss: its terms are averaged over the batches.
+            objective: its terms are averaged over the batches.
             update: updates done, for errors.
+            weights: of the terms; None: those of the first update.
 
         Raises:
             TrainingError: when a prediction is not finite.
         """
         student.eval()
         device = student.std.device
-        window = Window(self.config.model.dynamics.steps)
+        weights = objective.weights_at() if weights is None else weights
+        gathered = objective.gathered_fields(weights)
+        means = RunningMeans(student.dynamics.names, self.config.model.dynamics.steps)
         predictions = []
         for index_B in self.index_N.split(self.config.evaluation.batch_size):
-            source_BD, target_BD = self.pairs.rows(index_B, device)
+            batch = self.pairs.batch(index_B).to(device)
             with autocast(device, self.config.training.precision):
-                output = run_whole_batch(student, source_BD, self.processes)
-                _, terms = loss(output, target_BD)
-            window.add(terms, output, target_BD)
-            predictions.append(output.embedding_BD.float().cpu())
+                own = student(own_rows(student, batch.source_BD, self.processes))
+                output = whole_output(student, own, len(batch), self.processes, gathered)
+                _, terms = objective(output, batch.target_BD, weights)
+            means.add(terms, output, batch.target_BD)
+            predictions.append(output.embedding_BD.to("cpu", self.pairs.target_ND.dtype))
         prediction_ND = torch.cat(predictions)
         target_ND = self.pairs.target_ND[self.index_N]
         if not bool(torch.isfinite(prediction_ND).all()):
@@ -96,7 +107,7 @@ class Validator:
                 "Lower the learning_rate of the phase and start a new run; the last checkpoint is "
                 "intact",
             )
-        values = window.means() | embedding_metrics(prediction_ND, target_ND, self.train_mean_D)
+        values = means.means() | embedding_metrics(prediction_ND, target_ND, self.train_mean_D)
         values["prediction_std_ratio"] = float(std_ratio(prediction_ND, target_ND))
         if self._decoder is not None:
             values["examples"] = self._examples(prediction_ND)
@@ -111,3 +122,56 @@ class Validator:
             {"target": self.texts[index], "decoded": best.text, "cosine": best.cosine}
             for index, (best, *_) in zip(self.index_N[:count].tolist(), nearest, strict=True)
         ]
+
+
+class Validation(Callback):
+    """Validates before the first update and every ``training.validate_every`` epochs.
+
+    Args:
+        validator: measures the student.
+        every: epochs between validations.
+
+    Attributes:
+        best_value: best explained variance so far; None before the first validation.
+        best_update: updates done when it was measured.
+    """
+
+    def __init__(self, validator: Validator, every: int) -> None:
+        self.validator = validator
+        self.every = every
+        self.best_value: float | None = None
+        self.best_update = 0
+
+    def on_start(self, state: TrainingState) -> None:
+        """Measure the data-driven start."""
+        if not state.resumed:
+            self._validate(state)
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        """Validate where it is due."""
+        if state.at_end or state.progress.epoch % self.every == 0:
+            self._validate(state)
+
+    def _validate(self, state: TrainingState) -> None:
+        update = state.progress.update
+        latest = state.plan.latest(update)
+        weights = state.objective.weights_at(latest.phase, latest.phase_update)
+        values = self.validator.measure(state.student, state.objective, update, weights)
+        examples = values.pop("examples", [])
+        # Rounding must not let processes disagree about what is best.
+        value = state.processes.from_writer(values["explained_variance"])
+        values["explained_variance"] = value
+        best = self.best_value is None or value > self.best_value
+        if best:
+            self.best_value, self.best_update = value, update
+        result = ValidationResult(values, examples, best)
+        for callback in state.callbacks:
+            callback.on_validation(state, result)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value and when it was measured."""
+        return {"best_value": self.best_value, "best_update": self.best_update}
+
+    def load_state_dict(self, values: dict[str, Any]) -> None:
+        """Restore both."""
+        self.best_value, self.best_update = values["best_value"], values["best_update"]

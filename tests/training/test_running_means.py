@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from latticegraph.training.window import Window, std_ratio
+from latticegraph.training.running_means import RunningMeans, std_ratio
 
 
 def _output(scale, usage, change=(0.5, 0.3)):
@@ -18,16 +18,17 @@ def _output(scale, usage, change=(0.5, 0.3)):
 
 
 TARGET_BD = torch.tensor([[3.0, 4.0], [-3.0, -4.0]])
+NAMES = ("local", "functional", "distant")
 ONE = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 OTHER = [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
 
 
 def _filled():
-    window = Window(3)
-    window.add({"total": torch.tensor(1.0)}, _output(1.0, ONE), TARGET_BD)
-    window.add({"total": torch.tensor(2.0)}, _output(0.5, OTHER), TARGET_BD)
-    window.add_norm(torch.tensor(4.0))
-    return window
+    means = RunningMeans(NAMES, 3)
+    means.add({"total": torch.tensor(1.0)}, _output(1.0, ONE), TARGET_BD)
+    means.add({"total": torch.tensor(2.0)}, _output(0.5, OTHER), TARGET_BD)
+    means.add_norm(torch.tensor(4.0))
+    return means
 
 
 def test_means_over_two_passes_by_hand():
@@ -43,15 +44,15 @@ def test_means_over_two_passes_by_hand():
     assert means["grad_norm"] == {"total": 4.0}
 
 
-def test_restored_window_continues_exactly_and_apart():
-    window, copy = _filled(), Window(3)
-    copy.restore(window.sums, torch.device("cpu"))
-    assert copy.means() == window.means()
+def test_restored_means_continues_exactly_and_apart():
+    first, copy = _filled(), RunningMeans(NAMES, 3)
+    copy.restore(first.tensors(), torch.device("cpu"))
+    assert copy.means() == first.means()
     copy.add({"total": torch.tensor(9.0)}, _output(1.0, ONE), TARGET_BD)
-    assert window.means()["losses"] == {"total": 1.5}
-    assert (copy.passes(), window.passes()) == (3, 2)
-    window.clear()
-    assert window.passes() == 0
+    assert first.means()["losses"] == {"total": 1.5}
+    assert (copy.passes(), first.passes()) == (3, 2)
+    first.clear()
+    assert first.passes() == 0
 
 
 def test_std_ratio_of_equal_scaled_and_collapsed_predictions():

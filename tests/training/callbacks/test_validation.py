@@ -15,7 +15,7 @@ def _started(trainer):
 
 def test_explained_variance_is_that_of_all_rows_at_once(configure, make):
     trainer = _started(make(configure(evaluation={"batch_size": 7})))
-    values = trainer.validator.measure(trainer.student, trainer.loss, 0)
+    values = trainer.validator.measure(trainer.student, trainer.state.objective, 0)
     target_ND = trainer.validator.pairs.target_ND
     with torch.no_grad():
         error_ND = trainer.student(target_ND).embedding_BD - target_ND
@@ -64,7 +64,7 @@ def test_non_finite_prediction_is_a_training_error(configure, make):
     with pytest.raises(
         TrainingError, match=r"finite predictions .* after update 3, got NaN or inf"
     ):
-        trainer.validator.measure(trainer.student, trainer.loss, 3)
+        trainer.validator.measure(trainer.student, trainer.state.objective, 3)
 
 
 def test_validation_draws_no_random_number(configure, make, pairs):
@@ -74,6 +74,6 @@ def test_validation_draws_no_random_number(configure, make, pairs):
         make(configure(model=model), validation=EmbeddingPairs(source_ND, source_ND))
     )
     before = torch.get_rng_state()
-    first = trainer.validator.measure(trainer.student, trainer.loss, 0)
+    first = trainer.validator.measure(trainer.student, trainer.state.objective, 0)
     assert torch.equal(torch.get_rng_state(), before)
-    assert trainer.validator.measure(trainer.student, trainer.loss, 0) == first
+    assert trainer.validator.measure(trainer.student, trainer.state.objective, 0) == first

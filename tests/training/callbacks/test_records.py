@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from latticegraph.training.records import find_warnings
+from latticegraph.training.callbacks.records import find_warnings
 
 ALIVE = {"local": 0.02, "functional": 0.49, "distant": 0.49}
 

@@ -1,61 +1,50 @@
-"""What one log line says."""
+"""The records of a log."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
-from latticegraph.config import Config
-from latticegraph.training.plan import TrainingPlan
-from latticegraph.training.progress import Progress
+from latticegraph.training.state import TrainingState
 
 DEAD_USAGE = 0.02
 COLLAPSED_RATIO = 0.1
 
 
-def head(kind: str, progress: Progress, plan: TrainingPlan) -> dict[str, Any]:
-    """Kind, update, epoch (1 during the first) and phase: how every record begins."""
-    moment = plan.last_moment(progress.update)
+def head(kind: str, state: TrainingState) -> dict[str, Any]:
+    """Kind, update, epoch (1 during the first) and phase, with which every record begins."""
+    done = state.progress.update
     return {
         "kind": kind,
-        "update": progress.update,
-        "epoch": plan.epochs(progress.update),
-        "phase": plan.settings.phases[moment.phase].name,
+        "update": done,
+        "epoch": state.plan.epochs(done),
+        "phase": state.plan.settings.phases[state.plan.latest(done).phase].name,
     }
 
 
 def train_record(
-    progress: Progress,
-    plan: TrainingPlan,
-    config: Config,
-    window: Mapping[str, Any],
-    passes: float,
-    norms: Mapping[str, Tensor | None],
+    state: TrainingState, seconds: float, cache_hit_rate: float | None
 ) -> dict[str, Any]:
-    """One line about the updates since the last one.
+    """A record of the updates since the last one.
 
     ``ms_per_step`` is the time of forward and backward pass, projections included, per lattice
     step; ``ms_per_step_ratio`` compares it with ``model.target_performance_ms``.
 
     Args:
-        progress: counters, and the seconds that the window took.
-        plan: names the phase.
-        config: batch size and wanted speed.
-        window: means of the window.
-        passes: forward passes of the window.
-        norms: gradient norm of each component in the latest update; None where frozen.
+        state: its running means and gradient norms.
+        seconds: duration of these updates.
+        cache_hit_rate: share of texts whose embedding was on disk.
     """
-    seconds, steps = progress.window_seconds, window["steps_used"]
+    config, means, passes = state.config, state.means.means(), state.means.passes()
+    steps = means["steps_used"]
     per_step = 1000 * seconds / (passes * steps) if steps else None
-    own = {name: None if value is None else float(value) for name, value in norms.items()}
+    norms = {name: None if norm is None else float(norm) for name, norm in state.norms.items()}
     return {
-        **head("train", progress, plan),
-        "learning_rate": plan.last_moment(progress.update).rate,
-        **window,
-        "grad_norm": window["grad_norm"] | own,
-        "cache_hit_rate": progress.cache_hit_rate,
+        **head("train", state),
+        "learning_rate": state.plan.latest(state.progress.update).learning_rate,
+        **means,
+        "grad_norm": means["grad_norm"] | norms,
+        "cache_hit_rate": cache_hit_rate,
         "samples_per_second": passes * config.training.batch_size / seconds,
         "ms_per_step": per_step,
         "ms_per_step_ratio": (

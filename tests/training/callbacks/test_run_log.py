@@ -5,7 +5,7 @@ import json
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from latticegraph.training import RunFolder
-from latticegraph.training.run_log import RunLog, scalars
+from latticegraph.training.callbacks.run_log import RunLog, scalars
 
 
 def _record(update, loss):

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from latticegraph.config import LatticeSettings, LossSettings
+from latticegraph.config import LatticeSettings, LossSettings, PhaseSettings
 from latticegraph.config.model import GatingSettings
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
-from latticegraph.losses import CombinedLoss
+from latticegraph.losses import LossTerm, Objective, build_objective
 from latticegraph.losses.reconstruction import ReconstructionLoss
 from latticegraph.losses.similarity import SimilarityLoss
 from latticegraph.model.output import StudentOutput
@@ -31,9 +31,9 @@ ZERO = dict.fromkeys(
 )
 
 
-def build(gating: GatingSettings | None = None, **weights: float) -> CombinedLoss:
+def build(gating: GatingSettings | None = None, **weights: float) -> Objective:
     graph = LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3), adaptive_radius_min=1.6))
-    return CombinedLoss(
+    return build_objective(
         LossSettings(**(ZERO | weights)), gating or GatingSettings(), torch.zeros(2), 0.5, graph
     )
 
@@ -53,7 +53,7 @@ def leaves() -> dict[str, torch.Tensor]:
 TARGET = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0]])
 
 
-def test_combined_total_is_weighted_sum(make_output: MakeOutput) -> None:
+def test_objective_total_is_weighted_sum(make_output: MakeOutput) -> None:
     loss = build(GatingSettings(balance_weight=2.0, z_weight=0.5), reconstruction=1.0, similarity=3)
     output = make_output(**leaves())
     total, terms = loss(output, TARGET)
@@ -67,13 +67,13 @@ def test_combined_total_is_weighted_sum(make_output: MakeOutput) -> None:
     assert set(terms) == {"reconstruction", "similarity", "gate_balance", "gate_z", "total"}
 
 
-def test_combined_terms_are_detached_and_total_is_not(make_output: MakeOutput) -> None:
+def test_objective_terms_are_detached_and_total_is_not(make_output: MakeOutput) -> None:
     total, terms = build(reconstruction=1.0, spatial=0.1)(make_output(**leaves()), TARGET)
     assert total.requires_grad
     assert not any(value.requires_grad for value in terms.values())
 
 
-def test_combined_every_term_reaches_its_input(make_output: MakeOutput) -> None:
+def test_objective_every_term_reaches_its_input(make_output: MakeOutput) -> None:
     inputs = leaves()
     everything = dict.fromkeys(ZERO, 1.0)
     loss = build(GatingSettings(balance_weight=1.0, z_weight=1.0), **everything)
@@ -83,7 +83,7 @@ def test_combined_every_term_reaches_its_input(make_output: MakeOutput) -> None:
         assert value.grad.abs().max() > 0, name
 
 
-def test_combined_zero_weight_skips_computing(make_output: MakeOutput) -> None:
+def test_objective_zero_weight_skips_computing(make_output: MakeOutput) -> None:
     inputs = leaves()
     loss = build(reconstruction=1.0)
     assert list(loss.terms) == ["reconstruction"]
@@ -92,12 +92,12 @@ def test_combined_zero_weight_skips_computing(make_output: MakeOutput) -> None:
     assert torch.isfinite(total)
 
 
-def test_combined_rejects_all_zero() -> None:
+def test_objective_rejects_all_zero() -> None:
     with pytest.raises(ConfigError, match="losses: expected at least one weight above 0"):
         build()
 
 
-def test_combined_perfect_reconstruction_costs_nothing(make_output: MakeOutput) -> None:
+def test_objective_perfect_reconstruction_costs_nothing(make_output: MakeOutput) -> None:
     loss = build(reconstruction=1.0, similarity=1.0, structure=1.0, diversity=1.0)
     total, terms = loss(make_output(embedding_BD=TARGET), TARGET)
     assert total.item() == pytest.approx(0.0, abs=1e-6)
@@ -106,7 +106,7 @@ def test_combined_perfect_reconstruction_costs_nothing(make_output: MakeOutput) 
     assert len(terms) == 5
 
 
-def test_combined_bfloat16_output_is_scored_in_float32(make_output: MakeOutput) -> None:
+def test_objective_bfloat16_output_is_scored_in_float32(make_output: MakeOutput) -> None:
     everything = dict.fromkeys(ZERO, 1.0)
     rounded = {name: value.detach().bfloat16() for name, value in leaves().items()}
     exact = {name: value.float() for name, value in rounded.items()}
@@ -119,9 +119,68 @@ def test_combined_bfloat16_output_is_scored_in_float32(make_output: MakeOutput) 
     torch.testing.assert_close(total, expected, rtol=1e-2, atol=0)
 
 
-def test_combined_copies_and_moves_like_a_module(make_output: MakeOutput) -> None:
+def test_objective_copies_and_moves_like_a_module(make_output: MakeOutput) -> None:
     loss = build(GatingSettings(), **dict.fromkeys(ZERO, 1.0))
     output = make_output(**{name: value.detach().double() for name, value in leaves().items()})
     total, _ = copy.deepcopy(loss).double()(output, TARGET.double())
     assert total.dtype == torch.float64
     assert loss.state_dict() == {}
+
+
+class Reads(LossTerm):
+    """Reads more than it declares."""
+
+    reads = ("embedding_BD",)
+
+    def forward(self, output, target_BD):
+        return output.states_CNB.mean()
+
+
+def test_field_that_is_not_declared_is_an_error(make_output: MakeOutput) -> None:
+    objective = Objective({"mine": Reads()}, {"mine": 1.0})
+    wanted = (
+        r"^losses\.mine: expected the term to access only the fields that Reads\.reads declares "
+        r"\(embedding_BD\), got 'states_CNB'\. Add 'states_CNB' to Reads\.reads"
+    )
+    with pytest.raises(ConfigError, match=wanted):
+        objective(make_output(), TARGET)
+
+
+@pytest.mark.parametrize("reads", ["embedding_BD", (), ("states",), ("trajectory_TCNB",)])
+def test_declaration_that_names_no_field_is_an_error(reads, monkeypatch) -> None:
+    monkeypatch.setattr(Reads, "reads", reads)
+    with pytest.raises(ConfigError, match=r"^losses\.mine: expected Reads\.reads to be a tuple"):
+        Objective({"mine": Reads()}, {"mine": 1.0})
+
+
+def test_term_with_parameters_is_an_error() -> None:
+    term = Reads()
+    term.gain = torch.nn.Parameter(torch.ones(()))
+    with pytest.raises(ConfigError, match=r"expected a term without parameters.*\['gain'\]"):
+        Objective({"mine": term}, {"mine": 1.0})
+
+
+def test_only_states_of_terms_that_need_them_are_gathered() -> None:
+    assert build(reconstruction=1.0, spatial=1.0).gathered_fields({"spatial": 1.0}) == frozenset()
+    term = Reads()
+    object.__setattr__(term, "reads", ("states_CNB", "usage_NX"))
+    objective = Objective({"mine": term}, {"mine": lambda phase, update: float(update)})
+    assert objective.gathered_fields(objective.weights_at(0, 1)) == {"states_CNB"}
+    assert objective.gathered_fields(objective.weights_at(0, 0)) == frozenset()
+
+
+def test_phases_change_weights(make_output: MakeOutput) -> None:
+    graph = LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3), adaptive_radius_min=1.6))
+    phases = [
+        PhaseSettings(name="a", updates=1),
+        PhaseSettings(name="b", updates=1, losses={"reconstruction": 0.0, "similarity": 3.0}),
+    ]
+    settings = LossSettings(**(ZERO | {"reconstruction": 2.0}))
+    arguments = (GatingSettings(), torch.zeros(2), 0.5, graph, "spmm")
+    objective = build_objective(settings, *arguments, phases)
+    gates = {"gate_balance": GatingSettings().balance_weight}
+    gates = {name: weight for name, weight in gates.items() if weight}
+    assert objective.weights_at(0) == {"reconstruction": 2.0} | gates
+    assert objective.weights_at(1) == {"similarity": 3.0} | gates
+    terms = objective(make_output(**leaves()), TARGET, objective.weights_at(1))[1]
+    assert set(terms) == {"similarity", "total", *gates}

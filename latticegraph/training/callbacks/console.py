@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-# Name, width and format of the columns of the validation table.
+# Name, width and format of the columns of the validation table; one more follows per expert.
 _COLUMNS = (
     ("update", 8, ""),
     ("epoch", 6, ""),
@@ -26,9 +26,6 @@ _COLUMNS = (
     ("cosine", 8, ".4f"),
     ("centred", 8, ".4f"),
     ("recall@1", 9, ".4f"),
-    ("local", 7, ".3f"),
-    ("functional", 11, ".3f"),
-    ("distant", 8, ".3f"),
 )
 
 
@@ -91,9 +88,11 @@ class TrainingConsole:
 
     def validation(self, record: Mapping[str, Any], best: bool) -> None:
         """Show a validation record as a row; the best one so far has a star."""
+        usage = record["usage"]
+        columns = [*_COLUMNS, *((name, max(7, len(name) + 1), ".3f") for name in usage)]
         if not self._has_header:
             self._has_header = True
-            self.line("".join(f"{name:>{width}}" for name, width, _ in _COLUMNS))
+            self.line("".join(f"{name:>{width}}" for name, width, _ in columns))
         values = (
             record["update"],
             record["epoch"],
@@ -103,11 +102,11 @@ class TrainingConsole:
             record["cosine"],
             record["centred_cosine"],
             record["recall_at_1"],
-            *record["usage"].values(),
+            *usage.values(),
         )
         cells = (
             f"{value:>{width}{form}}"
-            for value, (_, width, form) in zip(values, _COLUMNS, strict=True)
+            for value, (_, width, form) in zip(values, columns, strict=True)
         )
         self.line("".join(cells) + (" *" if best else ""))
 

@@ -5,7 +5,7 @@ Legend: B batch, D teacher width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,16 +13,15 @@ from torch import Tensor
 from latticegraph.config import TrainingSettings
 from latticegraph.distributed import ALONE, Processes, sum_in_place
 from latticegraph.errors import TrainingError
-from latticegraph.losses import CombinedLoss
+from latticegraph.losses import Objective
 from latticegraph.model import Student
+from latticegraph.training.batches import Batch
 from latticegraph.training.loss_scale import LossScale, loss_scale
-from latticegraph.training.optimizer import StudentOptimizer, components, gradient_norm
-from latticegraph.training.plan import Moment
+from latticegraph.training.optimizer import StudentOptimizer, gradient_norm
+from latticegraph.training.plan import PlannedUpdate
 from latticegraph.training.run_folder import RunFolder
-from latticegraph.training.whole_batch import run_whole_batch
-from latticegraph.training.window import Window
-
-Batch = tuple[Tensor, Tensor]
+from latticegraph.training.running_means import RunningMeans
+from latticegraph.training.whole_batch import own_rows, whole_output
 
 
 class Updater:
@@ -34,7 +33,7 @@ class Updater:
 
     Args:
         student: the model.
-        loss: the weighted sum of terms.
+        objective: the weighted sum of loss terms.
         optimizer: of the student.
         settings: accumulation, clipping and precision.
         folder: named in errors.
@@ -45,7 +44,7 @@ class Updater:
     def __init__(
         self,
         student: Student,
-        loss: CombinedLoss,
+        objective: Objective,
         optimizer: StudentOptimizer,
         settings: TrainingSettings,
         folder: RunFolder,
@@ -53,7 +52,7 @@ class Updater:
         scale: LossScale | None = None,
     ) -> None:
         self.student = student
-        self.loss = loss
+        self.objective = objective
         self.optimizer = optimizer
         self.settings = settings
         self.folder = folder
@@ -61,16 +60,14 @@ class Updater:
         self.scale = loss_scale(settings.precision) if scale is None else scale
 
     def update(
-        self, batches: Iterator[Batch], moment: Moment, number: int, window: Window, measure: bool
+        self, batches: Iterable[Batch], planned: PlannedUpdate, means: RunningMeans, measure: bool
     ) -> dict[str, Tensor | None]:
         """Train on the batches of one update; the numbers are checked before any weight moves.
 
         Args:
-            batches: source and target embeddings of each forward pass, [B, D] both; the same in
-                every process.
-            moment: phase and rate.
-            number: of this update, from 1, for errors.
-            window: receives loss terms and statistics.
+            batches: one for each forward pass; the same in every process.
+            planned: phase and learning rate.
+            means: receives loss terms and statistics.
             measure: return gradient norms, else nothing.
 
         Returns:
@@ -84,12 +81,17 @@ class Updater:
         sums: dict[str, Tensor] = {}
         # Every process has the loss of the whole batch; their gradients are summed below.
         parts = self.settings.accumulate * self.processes.size
-        for source_BD, target_BD in batches:
-            with autocast(source_BD.device, self.settings.precision):
-                output = run_whole_batch(self.student, source_BD, self.processes)
-                total, terms = self.loss(output, target_BD)
+        weights = self.objective.weights_at(planned.phase, planned.phase_update)
+        gathered = self.objective.gathered_fields(weights)
+        device = self.student.std.device
+        for batch in batches:
+            source_BD, target_BD = batch.source_BD.to(device), batch.target_BD.to(device)
+            with autocast(device, self.settings.precision):
+                own = self.student(own_rows(self.student, source_BD, self.processes))
+                output = whole_output(self.student, own, len(batch), self.processes, gathered)
+                total, terms = self.objective(output, target_BD, weights)
             (total * (self.scale.value / parts)).backward()
-            window.add(terms, output, target_BD)
+            means.add(terms, output, target_BD)
             sums = {name: sums[name] + v if name in sums else v for name, v in terms.items()}
         gradients = (p.grad for p in self.optimizer.trained if p.grad is not None)
         sum_in_place(gradients, self.processes)
@@ -103,23 +105,24 @@ class Updater:
         if not is_finite(norm + sums["total"]):
             if is_finite(sums["total"]) and self.scale.is_used and self.scale.overflowed():
                 # Left out: nothing moves, and the log counts a gradient of 0.
-                window.add_norm(torch.zeros_like(norm))
+                means.add_norm(torch.zeros_like(norm))
                 return {}
-            raise self._not_finite(moment, number, sums)
+            raise self._not_finite(planned, sums)
         self.scale.went_well()
         norms = self._norms() if measure else {}
         trained = self.optimizer.trained
         torch.nn.utils.clip_grads_with_norm_(trained, self.settings.clip_norm, norm)
-        window.add_norm(norm)
-        self.optimizer.step(moment.rate)
+        means.add_norm(norm)
+        self.optimizer.step(planned.learning_rate)
         return norms
 
     def _norms(self) -> dict[str, Tensor | None]:
-        return {name: gradient_norm(group) for name, group in components(self.student)}
+        return {
+            name: gradient_norm(list(module.parameters()))
+            for name, module in self.student.components().items()
+        }
 
-    def _not_finite(
-        self, moment: Moment, number: int, terms: Mapping[str, Tensor]
-    ) -> TrainingError:
+    def _not_finite(self, planned: PlannedUpdate, terms: Mapping[str, Tensor]) -> TrainingError:
         values = {f"the loss term '{name}'": value for name, value in terms.items()}
         values |= {
             f"the gradient norm of {name}": value
@@ -127,15 +130,16 @@ class Updater:
             if value is not None
         }
         bad = [f"{name} is {float(v)}" for name, v in values.items() if not is_finite(v)]
-        phase = self.settings.phases[moment.phase]
-        key = f"training.phases.{moment.phase}.learning_rate"
+        found = bad[0] if bad else "the gradient as a whole overflows"
+        phase = self.settings.phases[planned.phase]
+        key = f"training.phases.{planned.phase}.learning_rate"
         cure = "lengthen its warmup or lower training.clip_norm"
         if self.settings.precision != "float32":
             cure += " or set training.precision to float32"
         return TrainingError(
             key,
-            f"expected finite numbers in update {number} (phase '{phase.name}', rate "
-            f"{moment.rate:.3g}), but {bad[0] if bad else 'the gradient as a whole overflows'}",
+            f"expected finite numbers in update {planned.number} (phase '{phase.name}', rate "
+            f"{planned.learning_rate:.3g}), but {found}",
             f"Lower {key} (now {phase.learning_rate:g}), {cure}, and start a new run; the last "
             f"checkpoint is intact: {self.folder.last}",
         )
