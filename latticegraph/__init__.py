@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from latticegraph.data import Sample, load_samples
     from latticegraph.decoding import TextDecoder
     from latticegraph.errors import LatticeGraphError
+    from latticegraph.evaluation import Metric
+    from latticegraph.hub import LatticeModel
     from latticegraph.lattice import EdgeType, LatticeGraph, describe_lattice
     from latticegraph.losses import CombinedLoss
     from latticegraph.model import (
@@ -30,9 +32,14 @@ if TYPE_CHECKING:
         StudentOutput,
         VolumeStateInitializer,
     )
-    from latticegraph.pipeline import describe, dry_run, evaluate, train
+    from latticegraph.pipeline import describe, dry_run, evaluate, fit, report, train
     from latticegraph.teachers import EmbeddingCache, Teacher, build_teacher
-    from latticegraph.training import EmbeddingPairs, EmbeddingTrainer, TrainingResult, load_student
+    from latticegraph.training import (
+        EmbeddingPairs,
+        EmbeddingTrainer,
+        TrainingResult,
+        load_checkpoint_model,
+    )
 
 __version__ = "0.1.0"
 
@@ -49,8 +56,10 @@ __all__ = [
     "Lattice3D",
     "LatticeGraph",
     "LatticeGraphError",
+    "LatticeModel",
     "LatticeSettings",
     "LatticeToEmbeddingExtractor",
+    "Metric",
     "Sample",
     "Student",
     "StudentOutput",
@@ -64,9 +73,11 @@ __all__ = [
     "dry_run",
     "dump_config",
     "evaluate",
+    "fit",
+    "load_checkpoint_model",
     "load_config",
     "load_samples",
-    "load_student",
+    "report",
     "train",
 ]
 
@@ -75,6 +86,8 @@ _ROOMS = {
     "data": ("Sample", "load_samples"),
     "decoding": ("TextDecoder",),
     "errors": ("LatticeGraphError",),
+    "evaluation": ("Metric",),
+    "hub": ("LatticeModel",),
     "lattice": ("EdgeType", "LatticeGraph", "describe_lattice"),
     "losses": ("CombinedLoss",),
     "model": (
@@ -87,9 +100,14 @@ _ROOMS = {
         "StudentOutput",
         "VolumeStateInitializer",
     ),
-    "pipeline": ("describe", "dry_run", "evaluate", "train"),
+    "pipeline": ("describe", "dry_run", "evaluate", "fit", "report", "train"),
     "teachers": ("EmbeddingCache", "Teacher", "build_teacher"),
-    "training": ("EmbeddingPairs", "EmbeddingTrainer", "TrainingResult", "load_student"),
+    "training": (
+        "EmbeddingPairs",
+        "EmbeddingTrainer",
+        "TrainingResult",
+        "load_checkpoint_model",
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

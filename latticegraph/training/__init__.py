@@ -1,7 +1,7 @@
 """Training: phases, updates, checkpoints that resume bit for bit, and logs."""
 
 from latticegraph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from latticegraph.training.load import load_student
+from latticegraph.training.load import load_checkpoint_model
 from latticegraph.training.machine import resolve_device
 from latticegraph.training.pairs import EmbeddingPairs
 from latticegraph.training.plan import TrainingPlan, learning_rate
@@ -20,7 +20,7 @@ __all__ = [
     "TrainingPlan",
     "TrainingResult",
     "learning_rate",
-    "load_student",
+    "load_checkpoint_model",
     "read_checkpoint",
     "resolve_device",
     "resolve_resume",

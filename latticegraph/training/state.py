@@ -7,13 +7,9 @@ from pathlib import Path
 import torch
 
 from latticegraph.config import Config
+from latticegraph.hub import load_weights
 from latticegraph.model import Student
-from latticegraph.training.checkpoint import (
-    Checkpoint,
-    load_weights,
-    read_checkpoint,
-    write_checkpoint,
-)
+from latticegraph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from latticegraph.training.compare import check_same_config
 from latticegraph.training.inputs import check_same_data
 from latticegraph.training.loss_scale import loss_scale

@@ -15,12 +15,12 @@ from latticegraph.config import Config
 from latticegraph.decoding import TextDecoder
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import DataError, TrainingError
-from latticegraph.evaluation import embedding_metrics
+from latticegraph.evaluation import compute_metrics, validation_metrics
+from latticegraph.hub import autocast
 from latticegraph.losses import CombinedLoss
 from latticegraph.model import Student
 from latticegraph.training.pairs import EmbeddingPairs
 from latticegraph.training.plan import mixed_seed
-from latticegraph.training.updater import autocast
 from latticegraph.training.whole_batch import run_whole_batch
 from latticegraph.training.window import Window, std_ratio
 
@@ -61,6 +61,7 @@ class Validator:
         self.train_mean_D = train_mean_D
         self.texts = texts
         self.processes = processes
+        self._metrics = validation_metrics(config.evaluation.metrics)
         self._decoder = TextDecoder(texts, pairs.target_ND) if texts is not None else None
 
     @torch.no_grad()
@@ -96,7 +97,10 @@ class Validator:
                 "Lower the learning_rate of the phase and start a new run; the last checkpoint is "
                 "intact",
             )
-        values = window.means() | embedding_metrics(prediction_ND, target_ND, self.train_mean_D)
+        source_ND = self.pairs.source_ND[self.index_N]
+        values = window.means() | compute_metrics(
+            self._metrics, prediction_ND, target_ND, self.train_mean_D, source_ND
+        )
         values["prediction_std_ratio"] = float(std_ratio(prediction_ND, target_ND))
         if self._decoder is not None:
             values["examples"] = self._examples(prediction_ND)
