@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from latticegraph.data import Sample, load_samples
     from latticegraph.decoding import TextDecoder
     from latticegraph.errors import LatticeGraphError
+    from latticegraph.evaluation import Metric
+    from latticegraph.hub import LatticeModel
     from latticegraph.lattice import EdgeType, LatticeGraph, describe_lattice
     from latticegraph.losses import LossTerm, Objective
     from latticegraph.model import (
@@ -30,14 +32,14 @@ if TYPE_CHECKING:
         StudentOutput,
         VolumeStateInitializer,
     )
-    from latticegraph.pipeline import describe, dry_run, evaluate, train
+    from latticegraph.pipeline import describe, dry_run, evaluate, fit, report, train
     from latticegraph.teachers import EmbeddingCache, Teacher, build_teacher
     from latticegraph.training import (
         Callback,
         EmbeddingPairs,
         EmbeddingTrainer,
         TrainingResult,
-        load_student,
+        load_checkpoint_model,
     )
 
 __version__ = "0.1.0"
@@ -55,9 +57,11 @@ __all__ = [
     "Lattice3D",
     "LatticeGraph",
     "LatticeGraphError",
+    "LatticeModel",
     "LatticeSettings",
     "LatticeToEmbeddingExtractor",
     "LossTerm",
+    "Metric",
     "Objective",
     "Sample",
     "Student",
@@ -72,9 +76,11 @@ __all__ = [
     "dry_run",
     "dump_config",
     "evaluate",
+    "fit",
+    "load_checkpoint_model",
     "load_config",
     "load_samples",
-    "load_student",
+    "report",
     "train",
 ]
 
@@ -83,6 +89,8 @@ _ROOMS = {
     "data": ("Sample", "load_samples"),
     "decoding": ("TextDecoder",),
     "errors": ("LatticeGraphError",),
+    "evaluation": ("Metric",),
+    "hub": ("LatticeModel",),
     "lattice": ("EdgeType", "LatticeGraph", "describe_lattice"),
     "losses": ("LossTerm", "Objective"),
     "model": (
@@ -95,14 +103,14 @@ _ROOMS = {
         "StudentOutput",
         "VolumeStateInitializer",
     ),
-    "pipeline": ("describe", "dry_run", "evaluate", "train"),
+    "pipeline": ("describe", "dry_run", "evaluate", "fit", "report", "train"),
     "teachers": ("EmbeddingCache", "Teacher", "build_teacher"),
     "training": (
         "Callback",
         "EmbeddingPairs",
         "EmbeddingTrainer",
         "TrainingResult",
-        "load_student",
+        "load_checkpoint_model",
     ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

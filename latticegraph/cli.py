@@ -97,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         "--data", nargs="+", required=True, metavar="FILE", help=".txt or .jsonl files"
     )
     evaluate.add_argument("--sts", metavar="FILE", help="STS-B pairs, .tsv or .jsonl")
+    evaluate.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="CLASS",
+        help="class paths (file.py:Class) that the run names and whose code may run",
+    )
     describe = _command(commands, "describe", _describe, "describe a lattice without building it")
     for command in (evaluate, describe):
         command.add_argument("--json", metavar="OUT", help="also write the result as JSON")
@@ -161,7 +168,7 @@ def _show_outcome(outcome: dict[str, Any]) -> None:
 
 
 def _dry_run(config: Config) -> int:
-    from latticegraph.pipeline.dry_run import dry_run
+    from latticegraph.pipeline.check_run import dry_run
 
     result = dry_run(config)
     sys.stdout.write("".join(f"{line}\n" for line in result["header"]))
@@ -176,7 +183,9 @@ def _dry_run(config: Config) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from latticegraph.pipeline.evaluate_run import evaluate
 
-    report = evaluate(options.folder, options.data, options.sts, options.config, options.set)
+    report = evaluate(
+        options.folder, options.data, options.sts, options.config, options.set, options.trust
+    )
     _write(options.json, report)
     _show_report(report)
     sys.stdout.write(

@@ -111,6 +111,29 @@ def _accepted(class_: type[Any]) -> set[str]:
     return names
 
 
+def class_paths(settings: Any) -> list[str]:
+    """All class paths that a tree of settings names, each once.
+
+    They stand under the key ``kind`` of any section, and in lists under the key ``metrics``.
+
+    Args:
+        settings: mappings, lists and values, as read from JSON or YAML.
+    """
+    found: dict[str, None] = {}
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            names = [value] if key == "kind" else value if key == "metrics" else ()
+            if isinstance(names, list | tuple):
+                found |= {
+                    name: None for name in names if isinstance(name, str) and is_class_path(name)
+                }
+            found |= dict.fromkeys(class_paths(value))
+    elif isinstance(settings, list | tuple):
+        for item in settings:
+            found |= dict.fromkeys(class_paths(item))
+    return list(found)
+
+
 def check_trusted(paths: Sequence[str], trust: Sequence[str], where: str) -> None:
     """Refuse class paths of a saved model that the caller has not allowed by name.
 

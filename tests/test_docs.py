@@ -13,9 +13,10 @@ import pytest
 
 from latticegraph.config import load_config
 from latticegraph.config.load import all_keys
+from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student
-from latticegraph.training import Checkpoint, Progress, write_checkpoint
+from latticegraph.teachers import build_teacher
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
@@ -73,10 +74,11 @@ def test_readme_examples_print_what_they_say(
     user_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = load_config("configs/8cube.yaml")
-    student = Student(config.model, LatticeGraph.build(config.lattice), config.teacher.dimension)
-    best = user_folder / "runs" / "8cube" / "checkpoints" / "best.safetensors"
-    best.parent.mkdir(parents=True)
-    write_checkpoint(best, Checkpoint(config, Progress(), student.state_dict()))
+    graph = LatticeGraph.build(config.lattice)
+    student = Student(config.model, graph, config.teacher.dimension)
+    identity = TeacherIdentity.of(build_teacher(config.teacher), config.teacher)
+    model = LatticeModel(student, graph, LatticeModelConfig.of(config, identity))
+    model.save_pretrained(user_folder / "runs" / "8cube" / "model")
     examples = blocks(ROOT / "README.md", "python")
     assert len(examples) == 4
     for example in examples:

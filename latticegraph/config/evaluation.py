@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from latticegraph.config.section import Section
+from latticegraph.plugins import is_class_path
 
 
 class EvaluationSettings(Section):
@@ -19,4 +20,17 @@ class EvaluationSettings(Section):
     off_epochs: int = Field(
         10, ge=1, description="training length of the same model retrained without lattice"
     )
+    metrics: tuple[str, ...] = Field(
+        (), description="class paths of further metrics, for instance my_metric.py:MyMetric"
+    )
     decoded_examples: int = Field(5, ge=0, description="held-out sentences shown in the report")
+
+    @model_validator(mode="after")
+    def _class_paths(self) -> EvaluationSettings:
+        for path in self.metrics:
+            if not is_class_path(path):
+                raise ValueError(
+                    f"metrics: expected class paths such as my_metric.py:MyMetric, got '{path}'; "
+                    "write file.py:Class or package.module:Class"
+                )
+        return self

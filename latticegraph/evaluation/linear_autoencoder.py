@@ -36,6 +36,9 @@ class LinearAutoencoder:
         iterations: most L-BFGS iterations, >= 1; it stops earlier where the loss is flat.
     """
 
+    name = "linear_autoencoder"
+    title = "linear autoencoder"
+
     def __init__(self, bottleneck: int, seed: int = 0, iterations: int = 300) -> None:
         self.bottleneck = bottleneck
         self.seed = seed

@@ -14,17 +14,23 @@ from latticegraph.evaluation.arrays import Floats
 
 
 class Baseline(Protocol):
-    """Anything that learns to map source embeddings to target embeddings."""
+    """A row of the report that learns to map source embeddings to target embeddings."""
 
-    def fit(self, source_BD: Floats, target_BD: Floats) -> None:
+    name: str
+    title: str
+
+    def fit(self, source_BD: Floats, target_BD: Floats, /) -> None:
         """Learn from training pairs. Shapes: [B, D] each."""
 
-    def predict(self, source_BD: Floats) -> Floats:
+    def predict(self, source_BD: Floats, /) -> Floats:
         """Predicted targets. Shapes: [B, D] to [B, D]."""
 
 
 class MeanBaseline:
     """Predicts the mean of the training targets: explained variance 0 by definition."""
+
+    name = "mean"
+    title = "mean of the training targets"
 
     def fit(self, source_BD: Floats, target_BD: Floats) -> None:
         """Take the mean. Shapes: [B, D] each."""
@@ -37,6 +43,9 @@ class MeanBaseline:
 
 class IdentityBaseline:
     """Predicts the question's own embedding: answers often repeat the question's words."""
+
+    name = "identity"
+    title = "the question itself"
 
     def fit(self, source_BD: Floats, target_BD: Floats) -> None:
         """Nothing to learn. Shapes: [B, D] each."""
@@ -55,6 +64,9 @@ class PcaBaseline:
     Args:
         bottleneck: S, numbers per sample; no more than min(samples, D) of them are used.
     """
+
+    name = "pca"
+    title = "PCA"
 
     def __init__(self, bottleneck: int) -> None:
         self.bottleneck = bottleneck

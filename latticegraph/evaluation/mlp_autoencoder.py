@@ -67,6 +67,9 @@ class MlpAutoencoder:
         batch_size: samples per update.
     """
 
+    name = "mlp_autoencoder"
+    title = "MLP autoencoder"
+
     def __init__(
         self,
         bottleneck: int,
@@ -170,7 +173,7 @@ class MlpAutoencoder:
             if held is not None and (error := _error(network, *held)) < best:
                 best, kept = error, _copy(network)
             if progress is not None:
-                progress("mlp_autoencoder", (epoch + 1) / self.epochs)
+                progress(self.name, (epoch + 1) / self.epochs)
         if kept is not None:
             network.load_state_dict(kept)
 

@@ -10,28 +10,6 @@ from rich.table import Table
 LEVEL = 0.005
 """Explained variances closer than this are called level."""
 
-_TITLES = {
-    "explained_variance": "explained variance",
-    "cosine": "cosine",
-    "centred_cosine": "centred cosine",
-    "mse": "MSE",
-    "recall_at_1": "recall@1",
-    "mrr": "MRR",
-    "recall_at_10": "recall@10",
-}
-_ROWS = {
-    "student": "student (the cube)",
-    "lattice_off": "lattice switched off",
-    "lattice_off_retrained": "retrained without lattice",
-}
-_NAMES = {
-    "mean": "mean of the training targets",
-    "identity": "the question itself",
-    "pca": "PCA",
-    "linear_autoencoder": "linear autoencoder",
-    "mlp_autoencoder": "MLP autoencoder",
-}
-
 
 def verdicts(report: Mapping[str, Any]) -> list[str]:
     """Sentences that say whether the student beats PCA, the MLP, and itself without the lattice.
@@ -55,12 +33,12 @@ def verdicts(report: Mapping[str, Any]) -> list[str]:
 
 def render_markdown(report: Mapping[str, Any]) -> str:
     """The whole report as Markdown; ends with a newline."""
-    columns = _columns(report)
+    columns = report["metrics"]
     lines = ["# Report", "", *verdicts(report), "", *_how_to_read(report), ""]
-    lines += ["| held out | " + " | ".join(_TITLES[c] for c in columns) + " |"]
+    lines += ["| held out | " + " | ".join(_cell(c["title"]) for c in columns.values()) + " |"]
     lines += ["|---|" + "---:|" * len(columns)]
     for title, row in _rows(report):
-        lines.append(f"| {title} | " + " | ".join(_number(c, row[c]) for c in columns) + " |")
+        lines.append(f"| {title} | " + " | ".join(_numbers(report, row)) + " |")
     lines += ["", "## The run", ""]
     lines += [f"- {name}: {value}" for name, value in _facts(report)]
     if report["examples"]:
@@ -71,14 +49,13 @@ def render_markdown(report: Mapping[str, Any]) -> str:
 
 def console_table(report: Mapping[str, Any]) -> Table:
     """The same figures as a table for :class:`rich.console.Console`."""
-    columns = _columns(report)
     table = Table(title="held out", caption="\n".join(verdicts(report)), caption_justify="left")
     table.add_column("")
-    for column in columns:
-        table.add_column(_TITLES[column], justify="right")
+    for column in report["metrics"].values():
+        table.add_column(column["title"], justify="right")
     for title, row in _rows(report):
-        style = "bold" if title == _ROWS["student"] else None
-        table.add_row(title, *(_number(c, row[c]) for c in columns), style=style)
+        style = "bold" if row is report["student"] else None
+        table.add_row(title, *_numbers(report, row), style=style)
     return table
 
 
@@ -109,19 +86,19 @@ def _how_to_read(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _columns(report: Mapping[str, Any]) -> list[str]:
-    return [column for column in _TITLES if column in report["student"]]
-
-
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, float]]]:
-    for key, title in _ROWS.items():
-        yield title, report[key]
-    for name, row in report["baselines"].items():
-        yield _NAMES[name], row
+    """Title and values of every row, baselines last."""
+    for place, title in report["rows"].items():
+        group, _, name = place.rpartition(".")
+        yield title, report[group][name] if group else report[name]
 
 
-def _number(column: str, value: float) -> str:
-    return f"{value:.5f}" if column == "mse" else f"{value:.3f}"
+def _numbers(report: Mapping[str, Any], row: Mapping[str, float]) -> list[str]:
+    return [format(row[name], shown["format"]) for name, shown in report["metrics"].items()]
+
+
+def _cell(title: str) -> str:
+    return title.replace("|", "\\|")
 
 
 def _facts(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

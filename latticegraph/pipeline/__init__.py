@@ -1,8 +1,10 @@
 """Whole jobs: train a cube, evaluate a run, describe a lattice."""
 
+from latticegraph.pipeline.check_run import dry_run
 from latticegraph.pipeline.describe_run import describe
-from latticegraph.pipeline.dry_run import dry_run
 from latticegraph.pipeline.evaluate_run import evaluate
+from latticegraph.pipeline.fit_run import FittedRun, fit
+from latticegraph.pipeline.report_run import report
 from latticegraph.pipeline.train_run import train
 
-__all__ = ["describe", "dry_run", "evaluate", "train"]
+__all__ = ["FittedRun", "describe", "dry_run", "evaluate", "fit", "report", "train"]

@@ -12,13 +12,13 @@ import torch
 
 from latticegraph.config import Config
 from latticegraph.errors import TrainingError
+from latticegraph.hub import autocast
 from latticegraph.losses import build_objective
 from latticegraph.pipeline.header import header_lines
 from latticegraph.pipeline.prepare import build_model, load_text
 from latticegraph.teachers import build_teacher
 from latticegraph.training import EmbeddingPairs
 from latticegraph.training.machine import resolve_device, training_session
-from latticegraph.training.update import autocast
 
 
 def dry_run(config: Config) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from latticegraph.data import Sample, Splits, load_source, text_key
 from latticegraph.data.load import without_repeats
 from latticegraph.errors import CheckpointError, ConfigError, DataError, TeacherError
 from latticegraph.evaluation import sts_spearman
-from latticegraph.model import Student
-from latticegraph.pipeline.final_report import make_report, predict
+from latticegraph.hub import LatticeModel
 from latticegraph.pipeline.prepare import Prepared, embed_samples, prepare, text_fingerprint
+from latticegraph.pipeline.report_run import make_report
 from latticegraph.pipeline.without_lattice import control_checkpoint
-from latticegraph.training import load_student
+from latticegraph.plugins import check_trusted, class_paths
+from latticegraph.training import load_checkpoint_model, read_checkpoint
 from latticegraph.training.checks import decisive_settings
 from latticegraph.training.machine import resolve_device, training_session
 from latticegraph.training.run_folder import RunFolder
@@ -36,6 +37,7 @@ def evaluate(
     sts: str | Path | None = None,
     config_file: str | Path | None = None,
     overrides: Sequence[str] = (),
+    trust: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure the student, its controls and the baselines on other text.
 
@@ -49,22 +51,29 @@ def evaluate(
             student and teacher.
         config_file: in place of the run's own ``config.yaml``.
         overrides: ``dotted.key=value`` of the sections run, teacher, data and evaluation.
+        trust: class paths outside the package that the run names and whose code may run; those in
+            ``config_file`` and ``overrides`` are the caller's own.
 
     Returns:
         The keys of ``report.json``; ``data`` also names the ``files`` and counts the samples
         ``seen_in_training``.
 
     Raises:
-        LatticeGraphError: the run is unfinished, its text or teacher changed, or no unseen text is
-            left.
+        LatticeGraphError: the run is unfinished, its text or teacher changed, it names a class path
+            that is not trusted, or no unseen text is left.
     """
     run_dir = Path(run_dir)
     report = _own_report(run_dir)
+    best = RunFolder(run_dir).best
+    stored = read_checkpoint(best).config
     config = load_config(config_file or run_dir / "config.yaml", overrides)
+    if config_file is None:
+        _check_trust(run_dir, config, trust)
+    trust = [*trust, *class_paths(config.model_dump(mode="json"))]
     device = resolve_device(config.run)
     with training_session(config.run, device, config.model.init.reproducible):
-        stored, student, graph = load_student(RunFolder(run_dir).best)
-        _, retrained, _ = load_student(control_checkpoint(run_dir))
+        model = load_checkpoint_model(best, trust).to(device)
+        retrained = load_checkpoint_model(control_checkpoint(run_dir), trust).to(device)
         _check_settings(stored, config)
         samples = _read(data, config)
         prepared = prepare(config, device)
@@ -75,10 +84,9 @@ def evaluate(
         prepared = replace(
             prepared, splits=splits, heldout=heldout, hit_rate=prepared.cache.hit_rate
         )
-        student = student.to(device)
-        result = make_report(prepared, student, graph, retrained.to(device))
+        result = make_report(prepared, model, retrained)
         if sts is not None:
-            result["sts"] = _similarity(prepared, student, sts)
+            result["sts"] = _similarity(prepared, model, sts)
     result["training"] = report["training"]
     result["data"] |= {
         "files": [str(name) for name in data],
@@ -105,6 +113,14 @@ def _own_report(run_dir: Path) -> dict[str, Any]:
             f"Write it again: train --config {run_dir / 'config.yaml'} --resume auto",
         ) from error
     return report
+
+
+def _check_trust(run_dir: Path, config: Config, trust: Sequence[str]) -> None:
+    """Refuse class paths that come with the run's folder, unless the caller allows them."""
+    path = run_dir / "config.yaml"
+    own = class_paths(load_config(path).model_dump(mode="json"))
+    used = class_paths(config.model_dump(mode="json"))
+    check_trusted([name for name in used if name in own], trust, str(path))
 
 
 def _read(names: Sequence[str | Path], config: Config) -> list[Sample]:
@@ -168,14 +184,14 @@ def _unseen(samples: Sequence[Sample], splits: Splits) -> list[Sample]:
     return unseen
 
 
-def _similarity(prepared: Prepared, student: Student, path: str | Path) -> dict[str, float]:
+def _similarity(prepared: Prepared, model: LatticeModel, path: str | Path) -> dict[str, float]:
     settings = prepared.config.evaluation
 
     def teacher_says(texts: Sequence[str]) -> torch.Tensor:
         return torch.from_numpy(prepared.cache.embed(texts))
 
     def student_says(texts: Sequence[str]) -> torch.Tensor:
-        return predict(student, teacher_says(texts), settings.batch_size).embedding_ND
+        return model.predict(teacher_says(texts), settings.batch_size)
 
     return {
         "student": sts_spearman(path, student_says),

@@ -51,11 +51,6 @@ class Prepared:
     heldout: EmbeddingPairs
     hit_rate: float
 
-    @property
-    def train_mean_D(self) -> Tensor:
-        """Mean of the training targets, in float64."""
-        return self.train.target_ND.double().mean(0)
-
 
 def build_model(
     config: Config, device: torch.device, processes: Processes = ALONE

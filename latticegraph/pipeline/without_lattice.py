@@ -1,4 +1,4 @@
-"""The control: the same architecture trained again with a wire in place of the lattice."""
+"""The controls: a model whose dynamics are switched off, and one that was trained without them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import shutil
 from pathlib import Path
 
 from latticegraph.config import Config
-from latticegraph.distributed import ALONE, Processes
+from latticegraph.dynamics import Identity
 from latticegraph.errors import CheckpointError
-from latticegraph.pipeline.prepare import Prepared, build_model
+from latticegraph.hub import LatticeModel
+from latticegraph.pipeline.fit_run import FittedRun
+from latticegraph.pipeline.prepare import build_model
 from latticegraph.training import EmbeddingTrainer, TrainingResult
 from latticegraph.training.checkpoint import read_checkpoint
 from latticegraph.training.checks import check_same_config
+from latticegraph.training.machine import training_session
 from latticegraph.training.plan import TrainingPlan
 from latticegraph.training.run_folder import RunFolder
 
@@ -21,13 +24,25 @@ _log = logging.getLogger(__name__)
 FOLDER = "without_lattice"
 
 
+def switched_off(model: LatticeModel) -> LatticeModel:
+    """``model`` with dynamics that leave every state as it is; weights are shared.
+
+    Args:
+        model: trained; stays as it is.
+    """
+    dynamics = model.student.dynamics
+    identity = Identity(dynamics.names, dynamics.cells, dynamics.backend)
+    off = model.student.with_dynamics(identity).to(model.device)
+    return LatticeModel(off, model.graph, model.config)
+
+
 def control_checkpoint(run_dir: Path) -> Path:
-    """Where the best weights of the control lie."""
+    """Where the best weights of the retrained control lie."""
     return RunFolder(run_dir / FOLDER).best
 
 
 def control_config(config: Config, samples: int) -> Config:
-    """The configuration of the control.
+    """The configuration of the retrained control.
 
     Front-face states are copied to the back face; everything is trained for
     ``evaluation.off_epochs`` with the rate and schedule of the longest phase.
@@ -54,38 +69,36 @@ def control_config(config: Config, samples: int) -> Config:
     )
 
 
-def train_control(
-    prepared: Prepared, run_dir: Path, processes: Processes = ALONE
-) -> TrainingResult:
-    """Train the control below ``run_dir``, or go on where an earlier call was interrupted.
+def train_control(run: FittedRun) -> TrainingResult:
+    """Train the control below the run's folder, or continue where an earlier call was interrupted.
 
     Args:
-        prepared: the same text and embeddings as the run.
-        run_dir: folder of the run.
-        processes: of the run.
+        run: its text, embeddings and processes are used.
 
     Raises:
         TrainingError: when the loss is no longer finite.
     """
-    config = control_config(prepared.config, len(prepared.train))
-    folder = run_dir / FOLDER
+    prepared, processes = run.prepared, run.processes
+    config = control_config(run.config, len(prepared.train))
+    folder = run.folder / FOLDER
     continues = processes.from_writer(processes.is_writer and _continues(config, folder))
     _log.info(
         "control: training the same model without the lattice for %s epochs",
-        prepared.config.evaluation.off_epochs,
+        run.config.evaluation.off_epochs,
     )
-    graph, student = build_model(config, prepared.device)
-    trainer = EmbeddingTrainer(
-        config,
-        student,
-        graph,
-        prepared.train,
-        prepared.validation,
-        folder,
-        cache_hit_rate=prepared.hit_rate,
-        processes=processes,
-    )
-    return trainer.fit(resume_from=RunFolder(folder).last if continues else None)
+    with training_session(config.run, prepared.device, config.model.init.reproducible):
+        graph, student = build_model(config, prepared.device)
+        trainer = EmbeddingTrainer(
+            config,
+            student,
+            graph,
+            prepared.train,
+            prepared.validation,
+            folder,
+            cache_hit_rate=prepared.hit_rate,
+            processes=processes,
+        )
+        return trainer.fit(resume_from=RunFolder(folder).last if continues else None)
 
 
 def _continues(config: Config, folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from latticegraph.training.batches import Batch, EmbeddingPairs, Sampler
 from latticegraph.training.callbacks.run_log import MACHINE_FIELDS
 from latticegraph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from latticegraph.training.load import load_student
+from latticegraph.training.load import load_checkpoint_model
 from latticegraph.training.machine import resolve_device
 from latticegraph.training.plan import TrainingPlan, learning_rate
 from latticegraph.training.progress import TrainingProgress, TrainingResult
@@ -26,7 +26,7 @@ __all__ = [
     "TrainingState",
     "ValidationResult",
     "learning_rate",
-    "load_student",
+    "load_checkpoint_model",
     "read_checkpoint",
     "resolve_device",
     "resolve_resume",

@@ -1,29 +1,35 @@
-"""One checkpoint, one safetensors file: tensors, and everything else as JSON in its metadata."""
+"""One checkpoint, one safetensors file: tensors, and everything else as JSON in its metadata.
+
+The metadata holds ``model``, the very text of a saved model's ``config.json``, and ``trainer``, the
+other sections of the configuration and the state of the trainer.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from latticegraph.config import Config
+from latticegraph.digests import tensors_sha256
 from latticegraph.errors import CheckpointError
 from latticegraph.files import replace_file
+from latticegraph.hub import LatticeModelConfig, TeacherIdentity
 from latticegraph.training.checks import config_fingerprint
 from latticegraph.training.progress import TrainingProgress
 
 FORMAT = "latticegraph-checkpoint"
-VERSION = 1
+VERSION = 2
 _PARTS = ("student", "optimizer", "random", "means")
+_TRAINER_SECTIONS = ("run", "losses", "data", "training", "evaluation")
+
+Parts = dict[str, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Checkpoint:
         optimizer: ``<moment>.<parameter>`` tensors of AdamW.
         random: generator states as bytes (uint8).
         means: running means since the last log line.
+        teacher: whose embeddings the student learns; None where only embeddings are known.
     """
 
     config: Config
@@ -45,6 +52,7 @@ class Checkpoint:
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     random: Mapping[str, Tensor] = field(default_factory=dict)
     means: Mapping[str, Tensor] = field(default_factory=dict)
+    teacher: TeacherIdentity | None = None
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -62,10 +70,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "version": str(VERSION),
         "fingerprint": config_fingerprint(checkpoint.config),
-        "config": json.dumps(checkpoint.config.model_dump(mode="json"), ensure_ascii=False),
-        "progress": json.dumps(checkpoint.progress.to_json()),
+        "model": LatticeModelConfig.of(checkpoint.config, checkpoint.teacher).to_json(),
+        "trainer": _trainer_json(path, checkpoint),
     }
-    metadata["sha256"] = _digest(metadata, tensors)
+    metadata["sha256"] = tensors_sha256(tensors, json.dumps(metadata, sort_keys=True))
     try:
         replace_file(path, lambda temporary: save_file(tensors, temporary, metadata))
     except (OSError, SafetensorError) as error:
@@ -79,6 +87,32 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint; tensors are on the CPU.
+
+    Raises:
+        CheckpointError: when it is missing, damaged, foreign or of another version.
+    """
+    metadata, parts = read_parts(path)
+    try:
+        model, trainer = json.loads(metadata["model"]), json.loads(metadata["trainer"])
+        sections = {name: model[name] for name in ("lattice", "model", "teacher")}
+        config = Config.model_validate(trainer["config"] | sections)
+        progress = TrainingProgress.from_json(trainer["progress"])
+        identity = model["identity"]
+        teacher = None if identity is None else TeacherIdentity.model_validate(identity)
+    except (ValidationError, KeyError) as error:
+        raise CheckpointError(
+            str(path),
+            f"expected settings that this version of latticegraph knows, got: {error}",
+            "Use the version that wrote the checkpoint, or train again",
+        ) from error
+    return Checkpoint(config, progress, **parts, teacher=teacher)
+
+
+def read_parts(path: Path) -> tuple[dict[str, str], Parts]:
+    """Read and verify a checkpoint without interpreting its settings.
+
+    Returns:
+        Its metadata, and its tensors by part (``student``, ``optimizer``, ...) and name.
 
     Raises:
         CheckpointError: when it is missing, damaged, foreign or of another version.
@@ -97,59 +131,47 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (OSError, SafetensorError) as error:
         raise _damaged(path, str(error)) from error
     stored = metadata.pop("sha256", None)
-    if stored != _digest(metadata, tensors):
+    if stored != tensors_sha256(tensors, json.dumps(metadata, sort_keys=True)):
         raise _damaged(path, "its checksum does not match")
-    parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+    parts: Parts = {part: {} for part in _PARTS}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = tensor
+    return metadata, parts
+
+
+def _trainer_json(path: Path, checkpoint: Checkpoint) -> str:
+    tree = checkpoint.config.model_dump(mode="json")
+    state = {
+        "config": {name: tree[name] for name in _TRAINER_SECTIONS},
+        "progress": checkpoint.progress.to_json(),
+    }
     try:
-        config = Config.model_validate(json.loads(metadata["config"]))
-        progress = TrainingProgress.from_json(json.loads(metadata["progress"]))
-    except (ValidationError, KeyError) as error:
+        return json.dumps(state, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
         raise CheckpointError(
             str(path),
-            f"expected settings that this version of latticegraph knows, got: {error}",
-            "Use the version that wrote the checkpoint, or train again",
+            f"expected state of callbacks that JSON can hold, got: {error}",
+            "Let the callback return numbers, text, lists and dicts",
         ) from error
-    return Checkpoint(config, progress, **parts)
-
-
-def load_weights(path: Path, module: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy stored weights and buffers into ``module``, all of them.
-
-    Raises:
-        CheckpointError: naming the first tensor that is missing, unknown or of another shape.
-    """
-    expected = module.state_dict()
-    for name in sorted(expected.keys() | weights.keys()):
-        wanted = list(expected[name].shape) if name in expected else "no such tensor"
-        found = list(weights[name].shape) if name in weights else "none"
-        if wanted != found:
-            raise CheckpointError(
-                str(path),
-                f"expected the tensor '{name}' of shape {wanted}, got {found}",
-                "Use the version of latticegraph that wrote the checkpoint, or train again",
-            )
-    module.load_state_dict(dict(weights))
-
-
-def _digest(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode("utf-8"))
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
-    if metadata.get("version") != str(VERSION):
+    version = metadata.get("version", "")
+    if version == str(VERSION):
+        return
+    if version.isdigit() and int(version) < VERSION:
         raise CheckpointError(
             str(path),
-            f"expected checkpoint format {VERSION}, got {metadata.get('version')}",
-            "Use the version of latticegraph that wrote it, or train again",
+            f"expected checkpoint format {VERSION}, got {version}, written by an older version of "
+            "latticegraph",
+            "Use that version, or train again",
         )
+    raise CheckpointError(
+        str(path),
+        f"expected checkpoint format {VERSION}, got {version}",
+        "Use the version of latticegraph that wrote it, or train again",
+    )
 
 
 def _foreign(path: Path) -> CheckpointError:

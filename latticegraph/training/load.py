@@ -1,31 +1,32 @@
-"""A trained student out of a checkpoint."""
+"""A trained model out of a checkpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from latticegraph.config import Config
-from latticegraph.lattice import LatticeGraph
-from latticegraph.model import Student, build_student
-from latticegraph.training.checkpoint import load_weights, read_checkpoint
+from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
+from latticegraph.training.checkpoint import read_parts
 
 
-def load_student(checkpoint: Path) -> tuple[Config, Student, LatticeGraph]:
-    """Build the student of a checkpoint, on the CPU and in evaluation mode.
+def load_checkpoint_model(
+    path: str | Path, trust: Sequence[str] = (), identity: TeacherIdentity | None = None
+) -> LatticeModel:
+    """Build the model of a checkpoint, on the CPU.
 
     Args:
-        checkpoint: usually ``<run>/checkpoints/best.safetensors``.
-
-    Returns:
-        The configuration it was trained with, the student, and its lattice.
+        path: usually ``<run>/checkpoints/best.safetensors``.
+        trust: class paths outside the package that the model may use; their code runs.
+        identity: of the teacher that made the embeddings, for a checkpoint of a trainer that was
+            given embeddings alone.
 
     Raises:
         CheckpointError: when the file is missing, damaged, foreign or of another version.
+        ConfigError: the model names a class path that ``trust`` does not allow.
     """
-    stored = read_checkpoint(checkpoint)
-    config = stored.config
-    graph = LatticeGraph.build(config.lattice)
-    student = build_student(config.model, graph, config.teacher.dimension, config.run.seed)
-    load_weights(checkpoint, student, stored.student)
-    student.eval()
-    return config, student, graph
+    path = Path(path)
+    metadata, parts = read_parts(path)
+    config = LatticeModelConfig.from_json(metadata["model"], trust, str(path))
+    if config.identity is None and identity is not None:
+        config = config.model_copy(update={"identity": identity})
+    return LatticeModel.build(config, parts["student"], path)

@@ -14,15 +14,11 @@ from torch import Tensor
 from latticegraph.config import Config
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import CheckpointError
+from latticegraph.hub import load_weights
 from latticegraph.losses import Objective
 from latticegraph.model import Student
 from latticegraph.training.batches import EmbeddingPairs
-from latticegraph.training.checkpoint import (
-    Checkpoint,
-    load_weights,
-    read_checkpoint,
-    write_checkpoint,
-)
+from latticegraph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from latticegraph.training.checks import check_same_config, check_same_data
 from latticegraph.training.loss_scale import loss_scale
 from latticegraph.training.machine import random_state, restore_random_state

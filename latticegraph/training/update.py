@@ -13,6 +13,7 @@ from torch import Tensor
 from latticegraph.config import TrainingSettings
 from latticegraph.distributed import ALONE, Processes, sum_in_place
 from latticegraph.errors import TrainingError
+from latticegraph.hub import autocast
 from latticegraph.losses import Objective
 from latticegraph.model import Student
 from latticegraph.training.batches import Batch
@@ -143,12 +144,6 @@ class Updater:
             f"Lower {key} (now {phase.learning_rate:g}), {cure}, and start a new run; the last "
             f"checkpoint is intact: {self.folder.last}",
         )
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Matrix products in ``precision`` where that is not float32."""
-    kind = torch.float16 if precision == "float16" else torch.bfloat16
-    return torch.autocast(device.type, kind, enabled=precision != "float32")
 
 
 def is_finite(value: Tensor) -> bool:

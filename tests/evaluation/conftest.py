@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from latticegraph.evaluation import build_report
+from latticegraph.evaluation import MeanBaseline, report_metrics
 
 
 @pytest.fixture
@@ -41,8 +41,9 @@ def metrics(explained_variance: float, **more: float) -> dict[str, float]:
 
 
 @pytest.fixture
-def parts() -> dict[str, Any]:
-    """Arguments of build_report."""
+def report() -> dict[str, Any]:
+    """A finished report: above PCA, below the MLP."""
+    shown = report_metrics("reconstruction", ())
     return {
         "task": "reconstruction",
         "student": metrics(0.7),
@@ -54,6 +55,16 @@ def parts() -> dict[str, Any]:
             "linear_autoencoder": metrics(0.599),
             "mlp_autoencoder": metrics(0.75),
         },
+        "metrics": {one.name: {"title": one.title, "format": one.format} for one in shown},
+        "rows": {
+            "student": "student (the cube)",
+            "lattice_off": "lattice switched off",
+            "lattice_off_retrained": "retrained without lattice",
+            "baselines.mean": MeanBaseline.title,
+            "baselines.pca": "PCA",
+            "baselines.linear_autoencoder": "linear autoencoder",
+            "baselines.mlp_autoencoder": "MLP autoencoder",
+        },
         "throughput": 1234.5,
         "parameters": 98765,
         "steps_used": 8.0,
@@ -63,9 +74,3 @@ def parts() -> dict[str, Any]:
             {"source": "a | *b* 🙂\nc", "target": "a | *b* 🙂\nc", "decoded": "d", "cosine": 0.91}
         ],
     }
-
-
-@pytest.fixture
-def report(parts: dict[str, Any]) -> dict[str, Any]:
-    """A finished report: above PCA, below the MLP."""
-    return build_report(**parts)

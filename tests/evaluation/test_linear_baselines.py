@@ -10,7 +10,8 @@ from latticegraph.evaluation import (
     LinearAutoencoder,
     MeanBaseline,
     PcaBaseline,
-    embedding_metrics,
+    compute_metrics,
+    validation_metrics,
 )
 
 Floats = NDArray[np.float64]
@@ -19,7 +20,9 @@ Floats = NDArray[np.float64]
 def share(baseline: Baseline, source: Floats, target: Floats) -> float:
     baseline.fit(source, target)
     prediction = baseline.predict(source)
-    return embedding_metrics(prediction, target, target.mean(axis=0))["explained_variance"]
+    mean_D = target.mean(axis=0)
+    found = compute_metrics(validation_metrics(()), prediction, target, mean_D, source)
+    return found["explained_variance"]
 
 
 def svd_share(data: Floats, size: int) -> float:

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from latticegraph.errors import DataError
-from latticegraph.evaluation import embedding_metrics, retrieval_metrics, task_metrics
+from latticegraph.errors import ConfigError, DataError
+from latticegraph.evaluation import Metric, compute_metrics, report_metrics
+from latticegraph.evaluation.metric import check_metrics
+
+
+def task_metrics(prediction, target, mean, task):
+    return compute_metrics(report_metrics(task, ()), prediction, target, mean, target)
+
+
+def embedding_metrics(prediction, target, mean):
+    return task_metrics(prediction, target, mean, "reconstruction")
 
 
 def test_embedding_metrics_hand_computed() -> None:
@@ -65,7 +74,7 @@ def test_retrieval_metrics_hand_computed() -> None:
     # 12 directions on a half circle; each prediction points at the first one
     angle = np.linspace(0, np.pi / 2, 12)
     target = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    metrics = retrieval_metrics(np.tile(target[0], (12, 1)), target, np.zeros(2))
+    metrics = task_metrics(np.tile(target[0], (12, 1)), target, np.zeros(2), "question_answer")
     assert metrics["mrr"] == pytest.approx(sum(1 / rank for rank in range(1, 13)) / 12)
     assert metrics["recall_at_10"] == pytest.approx(10 / 12)
 
@@ -76,3 +85,41 @@ def test_task_metrics_adds_retrieval_for_answers_only() -> None:
     answers = task_metrics(target, target, np.zeros(3), "question_answer")
     assert set(answers) - set(plain) == {"mrr", "recall_at_10"}
     assert answers["mrr"] == 1
+
+
+class Named(Metric):
+    def __init__(self, name: str, needs: tuple[str, ...] = (), value: float = 0.0) -> None:
+        self.name, self.title, self.needs, self.value = name, name, needs, value
+        self.got: dict[str, object] = {}
+
+    def compute(self, **needed: object) -> float:
+        self.got = needed
+        return self.value
+
+
+def test_compute_metrics_gives_what_is_needed_and_no_more() -> None:
+    target = np.random.default_rng(0).normal(size=(6, 3))
+    metric = Named("mine", ("source_ND", "ranks_N"), 2.0)
+    assert compute_metrics([metric], target, target, np.zeros(3), target + 1) == {"mine": 2.0}
+    assert set(metric.got) == {"source_ND", "ranks_N"}
+    np.testing.assert_array_equal(metric.got["source_ND"], target + 1)
+
+
+def test_compute_metrics_rejects_what_is_no_finite_number() -> None:
+    target = np.eye(3)
+    with pytest.raises(DataError, match=r"metric mine: expected a finite number, got nan"):
+        compute_metrics([Named("mine", (), np.nan)], target, target, np.zeros(3), target)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "says"),
+    [
+        ([Named("usage")], "got 'usage', which is taken"),
+        ([Named("a"), Named("a")], "got 'a', which is taken"),
+        ([Named("not a name")], "expected Named.name to be an identifier"),
+        ([Named("a", ("gates",))], r"expected Named.needs to name some of .*got \['gates'\]"),
+    ],
+)
+def test_check_metrics_names_the_fault(metrics: list[Metric], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        check_metrics(metrics, "evaluation.metrics.0")

@@ -11,11 +11,13 @@ import torch
 
 from latticegraph.config import Config, load_config
 from latticegraph.errors import CheckpointError, ConfigError, DataError
-from latticegraph.evaluation import task_metrics
-from latticegraph.pipeline import dry_run, evaluate, train
-from latticegraph.pipeline.final_report import lattice_off, predict
+from latticegraph.evaluation import compute_metrics, report_metrics
+from latticegraph.hub import LatticeModel
+from latticegraph.pipeline import dry_run, evaluate, fit, train
+from latticegraph.pipeline import report as report_of
 from latticegraph.pipeline.prepare import prepare
-from latticegraph.training import load_student
+from latticegraph.pipeline.without_lattice import switched_off
+from latticegraph.training import load_checkpoint_model
 
 METRICS = {"explained_variance", "cosine", "centred_cosine", "mse", "recall_at_1"}
 BASELINES = {"mean", "pca", "linear_autoencoder", "mlp_autoencoder"}
@@ -39,9 +41,11 @@ def test_train_reports_the_best_checkpoint_on_held_out_text(
     assert list((run_dir / "tensorboard").glob("events*"))
 
     prepared = prepare(make_config(), torch.device("cpu"))
-    _, student, _ = load_student(run_dir / "checkpoints" / "best.safetensors")
-    made = predict(student, prepared.heldout.source_ND, 7).embedding_ND
-    again = task_metrics(made, prepared.heldout.target_ND, prepared.train_mean_D, "reconstruction")
+    model = load_checkpoint_model(run_dir / "checkpoints" / "best.safetensors")
+    heldout, mean_D = prepared.heldout, prepared.train.target_ND.double().mean(0)
+    made = model.predict(heldout.source_ND, 7)
+    metrics = report_metrics("reconstruction", ())
+    again = compute_metrics(metrics, made, heldout.target_ND, mean_D, heldout.source_ND)
     assert again == pytest.approx(report["student"], rel=1e-4, abs=1e-6)
 
 
@@ -50,17 +54,73 @@ def test_lattice_off_keeps_the_weights_and_loses_the_signal(
 ) -> None:
     report = train(make_config())["report"]
     best = tmp_path / "runs" / "small" / "checkpoints" / "best.safetensors"
-    config, student, graph = load_student(best)
-    off = lattice_off(student, graph)
-    assert off.settings.dynamics.mode == "identity"
-    assert student.settings == config.model
-    for name, value in student.state_dict().items():
-        torch.testing.assert_close(off.state_dict()[name], value, rtol=0, atol=0)
+    model = load_checkpoint_model(best)
+    off = switched_off(model)
+    assert off.student.settings.dynamics.mode == "identity"
+    assert model.student.settings == model.config.model
+    for name, value in model.student.state_dict().items():
+        torch.testing.assert_close(off.student.state_dict()[name], value, rtol=0, atol=0)
     own = report["student"]["explained_variance"]
     assert own > 0.3
     assert report["lattice_off"]["explained_variance"] < own - 0.3
     control = tmp_path / "runs" / "small" / "without_lattice" / "checkpoints" / "best.safetensors"
-    assert load_student(control)[0].model.dynamics.mode == "wire"
+    assert load_checkpoint_model(control).config.model.dynamics.mode == "wire"
+
+
+REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text(encoding="utf-8"))
+
+
+def check_same(found: object, expected: object) -> None:
+    """Equal but for the rounding of another machine."""
+    if isinstance(expected, dict):
+        assert isinstance(found, dict)
+        for key, value in expected.items():
+            check_same(found[key], value)
+    elif isinstance(expected, list):
+        assert isinstance(found, list)
+        for one, two in zip(found, expected, strict=True):
+            check_same(one, two)
+    else:
+        exact = not isinstance(expected, float)
+        assert found == (expected if exact else pytest.approx(expected, rel=1e-4, abs=1e-5))
+
+
+def test_reports_keep_their_numbers(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    check_same(train(make_config())["report"], REFERENCE["reconstruction"])
+    found = evaluate(tmp_path / "runs" / "small", [tmp_path / "new.txt"])
+    check_same(found, REFERENCE["evaluate"])
+    answers = make_config(
+        "run.name=qa", f"data.train={tmp_path / 'pairs.jsonl'}", "data.task=question_answer"
+    )
+    check_same(train(answers)["report"], REFERENCE["question_answer"])
+
+
+def test_fit_pays_for_no_baseline_and_report_completes_the_run(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    run = fit(make_config())
+    assert (run.folder, run.result.reason) == (tmp_path / "runs" / "small", "finished")
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"checkpoints", "config.yaml", "metrics.jsonl", "model", "tensorboard"}
+    made = report_of(run)
+    assert made == json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
+    check_same(made, REFERENCE["reconstruction"])
+
+
+def test_finished_run_holds_its_best_model(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    report = train(make_config())["report"]
+    run_dir = tmp_path / "runs" / "small"
+    model = LatticeModel.from_pretrained(run_dir / "model")
+    best = load_checkpoint_model(run_dir / "checkpoints" / "best.safetensors")
+    prepared = prepare(make_config(), torch.device("cpu"))
+    source_ND = prepared.heldout.source_ND
+    assert torch.equal(model.predict(source_ND), best.predict(source_ND))
+    texts = [sample.source for sample in prepared.splits.heldout]
+    assert (model.encode(texts) == model.predict(source_ND).numpy()).all()
+    card = (run_dir / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"| mse | {report['student']['mse']:.5f} |" in card
 
 
 def test_resume_after_the_end_reports_the_same_without_training_again(

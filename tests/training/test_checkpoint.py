@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -8,14 +9,15 @@ import sys
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import latticegraph.training.checkpoint as module
 from latticegraph.config import Config
 from latticegraph.errors import CheckpointError
 from latticegraph.files import remove_partial_files
+from latticegraph.hub import LatticeModelConfig, TeacherIdentity, load_weights
 from latticegraph.training import Checkpoint, TrainingProgress, read_checkpoint, write_checkpoint
-from latticegraph.training.checkpoint import load_weights
 
 TENSORS = {
     "w": torch.tensor([[1.0, -0.0], [float("nan"), 1e-42]]),
@@ -30,7 +32,13 @@ def _checkpoint(update=5):
     progress = TrainingProgress(update, 1, "main", 2.0, 3, {"Mine": {"x": 0.1 + 0.2, "y": None}})
     state = torch.get_rng_state()
     return Checkpoint(
-        Config(), progress, TENSORS, {"exp_avg.w": TENSORS["w"].clone()}, {"cpu": state}
+        Config(),
+        progress,
+        TENSORS,
+        {"exp_avg.w": TENSORS["w"].clone()},
+        {"cpu": state},
+        callbacks={"early stop": {"stale": 2, "best": [0.1, None]}},
+        teacher=TeacherIdentity(kind="packaged", name="ü", dimension=384, fingerprint="f" * 64),
     )
 
 
@@ -41,6 +49,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     read = read_checkpoint(path)
     assert read.config == written.config
     assert read.progress == written.progress
+    assert read.teacher == written.teacher
     for part in ("student", "optimizer", "random", "means"):
         one, two = getattr(written, part), getattr(read, part)
         assert one.keys() == two.keys()
@@ -97,22 +106,47 @@ def test_missing_foreign_and_other_files_are_refused(tmp_path):
         read_checkpoint(path)
 
 
-def test_other_format_version_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        (1, r"got 1, written by an older version of latticegraph\. Use that version, or train ag"),
+        (3, r"expected checkpoint format 2, got 3\. Use the version of latticegraph that wrote it"),
+    ],
+)
+def test_other_format_version_is_refused(tmp_path, monkeypatch, version, says):
     path = tmp_path / "last.safetensors"
-    monkeypatch.setattr(module, "VERSION", 2)
+    monkeypatch.setattr(module, "VERSION", version)
     write_checkpoint(path, _checkpoint())
-    monkeypatch.setattr(module, "VERSION", 1)
-    with pytest.raises(CheckpointError, match=r"expected checkpoint format 1, got 2\. Use the ver"):
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=says):
         read_checkpoint(path)
 
 
 def test_settings_of_another_version_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "last.safetensors"
-    monkeypatch.setattr(Config, "model_dump", lambda self, mode: {"run": {"seed": 0, "sed": 1}})
-    monkeypatch.setattr(module, "config_fingerprint", lambda config: "")
+    text = LatticeModelConfig.of(Config(), None).to_json().replace("surface_channels", "channels")
+    monkeypatch.setattr(LatticeModelConfig, "to_json", lambda self: text)
     write_checkpoint(path, _checkpoint())
     with pytest.raises(CheckpointError, match=r"settings that this version of latticegraph knows"):
         read_checkpoint(path)
+
+
+def test_metadata_holds_the_settings_of_the_saved_model(tmp_path):
+    path = tmp_path / "last.safetensors"
+    written = _checkpoint()
+    write_checkpoint(path, written)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    assert metadata["model"] == LatticeModelConfig.of(written.config, written.teacher).to_json()
+    assert json.loads(metadata["trainer"])["progress"] == written.progress.to_json()
+
+
+def test_callbacks_that_json_cannot_hold_are_refused(tmp_path):
+    progress = TrainingProgress(callbacks={"mine": {"value": torch.ones(1)}})
+    wanted = r"state of callbacks that JSON can hold, got: .*Tens"
+    with pytest.raises(CheckpointError, match=wanted):
+        write_checkpoint(tmp_path / "last.safetensors", Checkpoint(Config(), progress, {}))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["save_file", "fsync"])
@@ -183,6 +217,10 @@ def test_load_weights_names_the_tensor_that_does_not_fit(tmp_path):
         load_weights(path, other, torch.nn.Linear(4, 2).state_dict())
     with pytest.raises(CheckpointError, match=r"tensor 'bias' of shape \[2\], got none"):
         load_weights(path, other, {"weight": source.weight})
+    with pytest.raises(
+        CheckpointError, match=r"tensor 'bias' of torch\.float32, got torch\.float64"
+    ):
+        load_weights(path, other, source.double().state_dict())
 
 
 def test_other_tools_can_read_the_weights(tmp_path):

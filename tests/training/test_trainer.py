@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latticegraph.errors import CheckpointError, ConfigError, DataError, TrainingError
-from latticegraph.training import EmbeddingPairs, load_student
+from latticegraph.training import EmbeddingPairs, load_checkpoint_model
 
 
 def test_fit_raises_the_explained_variance_above_the_start(configure, make, records):
@@ -183,18 +183,19 @@ def test_periodic_checkpoints_are_bounded(configure, make):
     ]
 
 
-def test_load_student_predicts_what_the_trained_student_predicts(configure, make, pairs):
+def test_load_checkpoint_model_predicts_what_the_trained_student_predicts(configure, make, pairs):
     config = configure()
     trainer = make(config)
     result = trainer.fit()
-    stored_config, student, graph = load_student(result.last_checkpoint)
+    model = load_checkpoint_model(result.last_checkpoint)
     source_BD = pairs(5, 3).source_ND
     trainer.student.eval()
     with torch.no_grad():
-        assert torch.equal(student(source_BD).embedding_BD, trainer.student(source_BD).embedding_BD)
-    assert stored_config == config
-    assert graph.num_cells == 60
-    assert not student.training
+        assert torch.equal(model.predict(source_BD), trainer.student(source_BD).embedding_BD)
+    assert (model.config.model, model.config.lattice) == (config.model, config.lattice)
+    assert model.config.identity is None
+    assert model.graph.num_cells == 60
+    assert not model.student.training
 
 
 def test_best_checkpoint_holds_the_best_weights(configure, make, records, pairs):
@@ -203,7 +204,7 @@ def test_best_checkpoint_holds_the_best_weights(configure, make, records, pairs)
     trainer = make(configure(training={"phases": [phase]}))
     result = trainer.fit()
     assert result.best_update == 0
-    _, student, _ = load_student(result.best_checkpoint)
+    student = load_checkpoint_model(result.best_checkpoint).student
     measured = trainer.validator.measure(student, trainer.state.objective, 0)
     assert measured["explained_variance"] == result.best_explained_variance
     rows = [row for row in records(trainer) if row["kind"] == "validation"]

@@ -15,14 +15,14 @@ from latticegraph.config import Config
 from latticegraph.decoding import TextDecoder
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import DataError, TrainingError
-from latticegraph.evaluation import embedding_metrics
+from latticegraph.evaluation import compute_metrics, validation_metrics
+from latticegraph.hub import autocast
 from latticegraph.losses import Objective
 from latticegraph.model import Student
 from latticegraph.training.batches import EmbeddingPairs
 from latticegraph.training.plan import mixed_seed
 from latticegraph.training.running_means import RunningMeans, std_ratio
 from latticegraph.training.state import Callback, TrainingState, ValidationResult
-from latticegraph.training.update import autocast
 from latticegraph.training.whole_batch import own_rows, whole_output
 
 
@@ -62,6 +62,7 @@ class Validator:
         self.train_mean_D = train_mean_D
         self.texts = texts
         self.processes = processes
+        self._metrics = validation_metrics(config.evaluation.metrics)
         self._decoder = TextDecoder(texts, pairs.target_ND) if texts is not None else None
 
     @torch.no_grad()
@@ -107,7 +108,10 @@ class Validator:
                 "Lower the learning_rate of the phase and start a new run; the last checkpoint is "
                 "intact",
             )
-        values = means.means() | embedding_metrics(prediction_ND, target_ND, self.train_mean_D)
+        source_ND = self.pairs.source_ND[self.index_N]
+        values = means.means() | compute_metrics(
+            self._metrics, prediction_ND, target_ND, self.train_mean_D, source_ND
+        )
         values["prediction_std_ratio"] = float(std_ratio(prediction_ND, target_ND))
         if self._decoder is not None:
             values["examples"] = self._examples(prediction_ND)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from latticegraph.config import EvaluationSettings
 from latticegraph.errors import DataError
-from latticegraph.evaluation import EmbeddingPairs, fit_baselines
+from latticegraph.evaluation import EmbeddingSplit, fit_baselines, measure_rows, report_metrics
 
 Floats = NDArray[np.float64]
 
@@ -15,17 +15,26 @@ QUICK = EvaluationSettings(mlp_hidden=64, baseline_epochs=40)
 
 def splits(
     source: Floats, target: Floats | None = None
-) -> tuple[EmbeddingPairs, EmbeddingPairs, EmbeddingPairs]:
+) -> tuple[EmbeddingSplit, EmbeddingSplit, EmbeddingSplit]:
     target = source if target is None else target
     train, validation, heldout = (
-        EmbeddingPairs(source[part], target[part])
+        EmbeddingSplit(source[part], target[part])
         for part in (slice(480), slice(480, 540), slice(540, 600))
     )
     return train, validation, heldout
 
 
+def measured(
+    source: Floats, target: Floats | None, settings: EvaluationSettings, seed: int, task: str
+) -> dict[str, dict[str, float]]:
+    train, validation, heldout = splits(source, target)
+    rows = fit_baselines(train, validation, 2, settings, seed=seed, task=task)
+    mean_D = train.target_ND.mean(axis=0)
+    return measure_rows(rows, report_metrics(task, ()), heldout, mean_D)
+
+
 def test_fit_baselines_reconstruction_order(curved: Floats) -> None:
-    results = fit_baselines(*splits(curved), 2, QUICK, seed=0, task="reconstruction")
+    results = measured(curved, None, QUICK, 0, "reconstruction")
     assert list(results) == ["mean", "pca", "linear_autoencoder", "mlp_autoencoder"]
     share = {name: row["explained_variance"] for name, row in results.items()}
     assert share["mean"] == 0.0
@@ -35,7 +44,7 @@ def test_fit_baselines_reconstruction_order(curved: Floats) -> None:
 
 def test_fit_baselines_answers_add_identity_and_ranks(curved: Floats) -> None:
     answer = curved @ np.random.default_rng(0).normal(size=(8, 8))
-    results = fit_baselines(*splits(curved, answer), 2, QUICK, seed=0, task="question_answer")
+    results = measured(curved, answer, QUICK, 0, "question_answer")
     assert set(results) == {"mean", "identity", "pca", "linear_autoencoder", "mlp_autoencoder"}
     assert all({"mrr", "recall_at_10"} < set(row) for row in results.values())
     assert results["mlp_autoencoder"]["explained_variance"] > 0.1
@@ -44,7 +53,7 @@ def test_fit_baselines_answers_add_identity_and_ranks(curved: Floats) -> None:
 
 def test_fit_baselines_repeats_with_the_seed(curved: Floats) -> None:
     quick = EvaluationSettings(mlp_hidden=8, baseline_epochs=2)
-    runs = [fit_baselines(*splits(curved), 2, quick, seed=3, task="reconstruction") for _ in "ab"]
+    runs = [measured(curved, None, quick, 3, "reconstruction") for _ in "ab"]
     assert runs[0] == runs[1]
 
 
@@ -52,22 +61,22 @@ def test_fit_baselines_reports_every_baseline(curved: Floats) -> None:
     seen: dict[str, float] = {}
     quick = EvaluationSettings(mlp_hidden=8, baseline_epochs=2)
     results = fit_baselines(
-        *splits(curved), 2, quick, seed=0, task="reconstruction", progress=seen.__setitem__
+        *splits(curved)[:2], 2, quick, seed=0, task="reconstruction", progress=seen.__setitem__
     )
-    assert seen == dict.fromkeys(results, 1.0)
+    assert seen == dict.fromkeys((row.name for row in results), 1.0)
 
 
 def test_fit_baselines_rejects_empty_bottleneck(curved: Floats) -> None:
     with pytest.raises(DataError, match="bottleneck: expected at least 1 number, got 0"):
-        fit_baselines(*splits(curved), 0, QUICK, seed=0, task="reconstruction")
+        fit_baselines(*splits(curved)[:2], 0, QUICK, seed=0, task="reconstruction")
 
 
 def test_fit_baselines_rejects_single_pair(curved: Floats) -> None:
-    one = EmbeddingPairs(curved[:1], curved[:1])
+    one = EmbeddingSplit(curved[:1], curved[:1])
     with pytest.raises(DataError, match="train: expected at least 2 pairs, got 1"):
-        fit_baselines(one, one, one, 2, QUICK, seed=0, task="reconstruction")
+        fit_baselines(one, one, 2, QUICK, seed=0, task="reconstruction")
 
 
-def test_embedding_pairs_names_the_split(curved: Floats) -> None:
+def test_embedding_split_names_the_split(curved: Floats) -> None:
     with pytest.raises(DataError, match=r"heldout\.source: expected the shape of heldout\.target"):
-        EmbeddingPairs(curved[:3], curved[:2]).checked("heldout")
+        EmbeddingSplit.of("heldout", curved[:3], curved[:2])
