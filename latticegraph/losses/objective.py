@@ -6,6 +6,7 @@ Legend: B batch, D teacher width.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -83,6 +84,7 @@ class Objective(nn.Module):
         output: StudentOutput,
         target_BD: Tensor,
         weights: Mapping[str, float] | None = None,
+        own: StudentOutput | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and every computed term before weighting.
 
@@ -90,6 +92,8 @@ class Objective(nn.Module):
             output: what the student returned.
             target_BD: the teacher's embeddings.
             weights: result of :meth:`weights_at`; None: those of the first update.
+            own: output of this process alone, whose states and surface the terms with
+                ``sums_over_processes`` read; None: there is one process.
 
         Returns:
             The total to differentiate, and detached scalars by term name together with ``total``.
@@ -100,11 +104,15 @@ class Objective(nn.Module):
         values: dict[str, Tensor] = {}
         total = target_BD.new_zeros(())
         weights = self.weights_at() if weights is None else weights
+        held = output
+        if own is not None:
+            held = replace(output, **{name: getattr(own, name) for name in GATHERED})
         # Cosines and energies lose their meaning in bfloat16.
         with torch.autocast(target_BD.device.type, enabled=False):
             for name, weight in weights.items():
                 term = self.terms[name]
-                declared = cast(StudentOutput, DeclaredFields(output, name, term))
+                seen = held if term.sums_over_processes else output
+                declared = cast(StudentOutput, DeclaredFields(seen, name, term))
                 values[name] = term(declared, target_BD)
                 if values[name].ndim:
                     raise ValueError(

@@ -90,7 +90,7 @@ class Updater:
             with autocast(device, self.settings.precision):
                 own = self.student(own_rows(self.student, source_BD, self.processes))
                 output = whole_output(self.student, own, len(batch), self.processes, gathered)
-                total, terms = self.objective(output, target_BD, weights)
+                total, terms = self.objective(output, target_BD, weights, own)
             (total * (self.scale.value / parts)).backward()
             means.add(terms, output, target_BD)
             sums = {name: sums[name] + v if name in sums else v for name, v in terms.items()}

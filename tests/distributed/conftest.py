@@ -82,6 +82,7 @@ SLAB_JOBS: dict[str, dict[str, Any]] = {
         "task": "updates",
         "changes": SLABS | {"training.activation_checkpointing": True},
     },
+    "slabs plain": {"task": "fit", "run": "slabs plain", "changes": SLABS},
     "slabs fit": {"task": "fit", "run": "slabs", "changes": SLABS_FIT},
     "slabs stopped": {"task": "fit", "run": "slabs again", "changes": SLABS_FIT, "stop": [-1, 9]},
     "slabs resumed": {"task": "fit", "run": "slabs again", "changes": SLABS_FIT, "resume": True},

@@ -215,7 +215,7 @@ def fit(processes, folder, options):
     result = trainer.fit(last if options.get("resume") else None)
     numbers = [result.updates, result.signal or 0, result.best_update]
     tensors = student.state_dict() | trainer.state.optimizer.tensors()
-    if config.run.parallel == "slabs":
+    if dropped and config.run.parallel == "slabs":
         tensors["dropped"] = torch.cat(dropped)
     return tensors | {"result": torch.tensor(numbers)}
 

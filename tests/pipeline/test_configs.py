@@ -71,7 +71,7 @@ def test_config_trains_every_parameter(name: str, tmp_path: Path) -> None:
     # Layers that start at zero pass gradient on only after their first update.
     student.train()
     student.zero_grad()
-    total, _ = trainer.loss(student(source_ND[:BATCH]), target_ND[:BATCH])
+    total, _ = trainer.state.objective(student(source_ND[:BATCH]), target_ND[:BATCH])
     total.backward()
     without = [n for n, p in student.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []

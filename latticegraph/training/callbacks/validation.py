@@ -95,7 +95,7 @@ class Validator:
             with autocast(device, self.config.training.precision):
                 own = student(own_rows(student, batch.source_BD, self.processes))
                 output = whole_output(student, own, len(batch), self.processes, gathered)
-                _, terms = objective(output, batch.target_BD, weights)
+                _, terms = objective(output, batch.target_BD, weights, own)
             means.add(terms, output, batch.target_BD)
             predictions.append(output.embedding_BD.to("cpu", self.pairs.target_ND.dtype))
         prediction_ND = torch.cat(predictions)
