@@ -1,4 +1,4 @@
-"""Floors: the work that remains when everything that could be saved is saved.
+"""Floors: lower bounds on the time of an aggregation and of a step.
 
 Legend: C channels, M columns, K rows of a linear map.
 """

@@ -96,7 +96,7 @@ def _built(group: Group, max_gb: float) -> tuple[list[Case], dict[str, str]]:
 
 
 def _checked(cases: list[Case], group: Group, reasons: dict[str, str]) -> Iterable[Case]:
-    """Cases whose results are those expected: a fast wrong result is worth nothing."""
+    """Cases whose results match the expected ones."""
     first: list[Tensor] | None = None
     for case in cases:
         if case.results is None:

@@ -1,4 +1,4 @@
-"""How much memory a case takes: guessed before it runs, measured when it does.
+"""Memory of a case: estimated before it runs, measured while it runs.
 
 Legend: C channels, N cells, B batch, E edges, H heads, T steps.
 """
@@ -75,7 +75,7 @@ def estimate_bytes(backend: str, size: Size) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an allocator gave up."""
+    """Whether an allocator ran out of memory."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )

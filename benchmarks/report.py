@@ -1,4 +1,4 @@
-"""What is shown and written: tables, JSON, Markdown, a plot."""
+"""Output: tables, JSON, Markdown and a plot."""
 
 from __future__ import annotations
 

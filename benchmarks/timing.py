@@ -1,4 +1,4 @@
-"""Times of several cases, taken in turn, so that what disturbs the machine disturbs all alike."""
+"""Times of several cases, run in turn, so that other load on the machine affects all equally."""
 
 from __future__ import annotations
 

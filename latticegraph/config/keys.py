@@ -1,4 +1,4 @@
-"""The dotted keys of a configuration: which exist, what they hold, which one was meant."""
+"""Dotted keys of a configuration: list them, look them up, and suggest similar ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pydantic found, said as where, expected, got, and what to do next."""
+"""Converts pydantic errors to ConfigError."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONGEST = 80  # characters of a value quoted in a message
 
 
 def config_error(error: ValidationError) -> ConfigError:
-    """The first problem of ``error`` in our words."""
+    """Convert the first problem of ``error``."""
     problems = [(_place(p), p) for p in error.errors()]
     place, problem = problems[0]
     # The members of a union each report: the one that got further in fits the value better.

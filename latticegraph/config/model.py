@@ -118,7 +118,7 @@ class ExpertSettings(Section):
 
 
 class GatingSettings(Section):
-    """GatingNetwork: which expert a cell listens to."""
+    """GatingNetwork: weights of the experts, per cell."""
 
     temperature: float = Field(1.0, gt=0, description="below 1 sharpens, above 1 softens")
     top_k: int | None = Field(None, ge=1, description="keep the k largest; null keeps all")

@@ -1,4 +1,4 @@
-"""Several processes that act as one run: who is who, and collectives that carry gradients."""
+"""Runs with several processes: ranks, and differentiable collectives."""
 
 from latticegraph.distributed.collectives import (
     all_gather,

@@ -1,4 +1,4 @@
-"""What one process of a row swaps with the one before it and the one after it."""
+"""Exchange of tensors with the processes of the previous and the next rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of one run and what they agree on."""
+"""The processes of one run and the values they share."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 class Processes:
     """This process among those of the run; alone by default, where every method costs nothing.
 
-    Methods that wait for the others must be called by all of them, in the same order. They speak
-    through the CPU and never wait for a GPU.
+    Methods that wait for the others must be called by all of them, in the same order. They
+    communicate on the CPU and never wait for a GPU.
 
     Attributes:
         rank: number of this process, 0 to size - 1.
@@ -32,7 +32,7 @@ class Processes:
 
     @property
     def is_writer(self) -> bool:
-        """Whether this process writes the files and speaks to the user."""
+        """Whether this process writes the files and prints messages."""
         return self.rank == 0
 
     def shares(self, count: int) -> list[int]:
@@ -50,7 +50,7 @@ class Processes:
         self.largest(0)
 
     def largest(self, number: int) -> int:
-        """The largest of the numbers that the processes bring."""
+        """The largest of the numbers passed by the processes."""
         if self.size == 1:
             return number
         value = torch.tensor(number)
@@ -62,10 +62,10 @@ class Processes:
         return self.largest(int(flag)) > 0
 
     def from_writer(self, value: Result) -> Result:
-        """What the writer brings, in every process; exact for numbers.
+        """The value passed by the writer, in every process; exact for numbers.
 
         Args:
-            value: anything JSON can hold; that of the other processes plays no part.
+            value: anything JSON can hold; the values of the other processes are ignored.
         """
         if self.size == 1:
             return value

@@ -1,4 +1,4 @@
-"""How a process joins the others that torchrun started, and how all of them end together."""
+"""Joins the process group started by torchrun, and ends it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _FAILED = "latticegraph/failed"
 
 
 class AnotherFailed(RuntimeError):  # noqa: N818
-    """This process stops because of a failure that another one tells the user about."""
+    """This process stops because another one failed; that one reports the error."""
 
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """The processes of the run, as the environment variables of torchrun tell; else alone.
+    """The processes of the run, from the variables torchrun sets; otherwise this one alone.
 
     Tensors on the CPU travel over gloo, those on a GPU over nccl. At the end every process waits
     for the others. After an error none does: the first to fail raises it, the others, whose

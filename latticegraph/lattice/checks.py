@@ -1,4 +1,4 @@
-"""Errors for lattices that could not carry a signal."""
+"""Checks that every edge type has edges and that the steps suffice to cross the lattice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def empty_types(settings: LatticeSettings) -> list[EdgeType]:
 
 
 def check_types(settings: LatticeSettings) -> None:
-    """Make sure that every expert has edges.
+    """Check that every edge type has edges.
 
     Raises:
         GraphError: a type is empty; names the key of its radius and a value that works.
@@ -51,7 +51,7 @@ def check_types(settings: LatticeSettings) -> None:
 
 
 def check_reach(settings: LatticeSettings, steps: int) -> None:
-    """Make sure that what is written on the front face can arrive at the back face.
+    """Check that the input on the front face can reach the back face.
 
     Args:
         settings: the lattice; only its surface ``front_back`` needs a crossing.
@@ -75,7 +75,7 @@ def check_reach(settings: LatticeSettings, steps: int) -> None:
 
 
 def _advice(settings: LatticeSettings) -> str:
-    """A change of the radius, tried out, after which no type is empty."""
+    """Suggest a change of the radius after which no edge type is empty."""
     # The types change only where a threshold passes a distance; try these radii, nearest first.
     ratios = [float(t / settings.exact_max_radius) for t in settings.exact_thresholds]
     radii = {

@@ -27,10 +27,10 @@ def reach(settings: LatticeSettings) -> dict[str, int]:
 
 
 def crossing_steps(settings: LatticeSettings) -> int | None:
-    """Steps after which every cell of the back plane feels the front plane; None if it never does.
+    """Steps until the input has reached every output cell; None if it never does.
 
-    The offsets fill a ball, so whatever depth can be gained is gained along a straight line too,
-    and layers of equal depth stand for their cells: a breadth-first search over layers is exact.
+    The offsets fill a ball, so the largest change of depth is also reached along a straight line.
+    A breadth-first search over layers of equal depth is therefore exact.
     With an open boundary it equals ``ceil((depth - 1) / reach)``; a periodic one joins the back
     face to the front face.
 

@@ -1,4 +1,4 @@
-"""Build the edges from the integer offsets: exact, and free of any neighbour search.
+"""Build the edges from the integer offsets: exact, without a neighbour search.
 
 Shapes: n targets of a chunk, N cells, O offsets, E edges.
 """

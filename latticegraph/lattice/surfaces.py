@@ -1,4 +1,4 @@
-"""Which cells are written and which are read.
+"""Cells of the input surface and of the output surface.
 
 Shapes: N cells, 3 axes, S cells of a surface.
 """
