@@ -12,12 +12,13 @@ from latticegraph.data.stdlib import stdlib_samples
 from latticegraph.errors import DataError
 
 
-def load_source(name: str, task: Task) -> list[Sample]:
+def load_source(name: str, task: Task, cache_dir: Path | None = None) -> list[Sample]:
     """The samples of a built-in corpus (``stdlib``, ``dialogues``) or of a file.
 
     Args:
         name: built-in name, or path of a ``.txt`` or ``.jsonl`` file.
         task: ``reconstruction`` or ``question_answer``.
+        cache_dir: folder that keeps the sentences of ``stdlib``; None writes nothing.
 
     Raises:
         DataError: see :func:`load_file`; ``stdlib`` has no questions.
@@ -33,7 +34,7 @@ def load_source(name: str, task: Task) -> list[Sample]:
             "which has only sentences",
             "Remove stdlib from data.train and data.heldout, or set data.task to reconstruction",
         )
-    return stdlib_samples()
+    return stdlib_samples(cache_dir=cache_dir)
 
 
 def load_file(path: str | Path, task: Task) -> list[Sample]:

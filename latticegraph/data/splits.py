@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from latticegraph.config import DataSettings
 from latticegraph.data.load import load_source, without_repeats
@@ -33,7 +34,7 @@ class Splits:
     dropped: int
 
 
-def load_samples(settings: DataSettings) -> Splits:
+def load_samples(settings: DataSettings, cache_dir: Path | None = None) -> Splits:
     """Load ``data.train`` and ``data.heldout`` and split them by group.
 
     The split depends on ``data.split_seed``, the names and the sizes of the groups, not on their
@@ -42,12 +43,13 @@ def load_samples(settings: DataSettings) -> Splits:
 
     Args:
         settings: the section ``data`` of the configuration.
+        cache_dir: folder that keeps the sentences of ``stdlib``; None writes nothing.
 
     Raises:
         DataError: a source cannot be read, there are too few groups to split, or fewer training
             samples than ``data.min_sentences``.
     """
-    loaded = _load_all(settings.train, settings)
+    loaded = _load_all(settings.train, settings, cache_dir)
     pool = without_repeats(loaded)
     seed = settings.split_seed
     if isinstance(settings.heldout, float):
@@ -55,7 +57,7 @@ def load_samples(settings: DataSettings) -> Splits:
         groups = choose_groups(_sizes(pool), settings.heldout, f"heldout {seed}")
         heldout = [sample for sample in pool if sample.group in groups]
     else:
-        extra = _load_all(settings.heldout, settings)
+        extra = _load_all(settings.heldout, settings, cache_dir)
         loaded += extra
         heldout = without_repeats(extra)
     rest = apart_from(pool, heldout)
@@ -115,8 +117,8 @@ def apart_from(samples: Iterable[Sample], reserved: Collection[Sample]) -> list[
     ]
 
 
-def _load_all(names: Iterable[str], settings: DataSettings) -> list[Sample]:
-    return [sample for name in names for sample in load_source(name, settings.task)]
+def _load_all(names: Iterable[str], settings: DataSettings, cache_dir: Path | None) -> list[Sample]:
+    return [sample for name in names for sample in load_source(name, settings.task, cache_dir)]
 
 
 def _sizes(samples: list[Sample]) -> dict[str, int]:

@@ -6,11 +6,15 @@ import ast
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from latticegraph.data.sample import Sample, text_key
+from latticegraph.data.stdlib_cache import load_sentences, source_key, store_sentences
 from latticegraph.errors import DataError
+
+# Raise it with every change of the extraction below: cached sentences are then parsed again.
+EXTRACTION_VERSION = 1
 
 MIN_WORDS = 5
 MAX_WORDS = 60
@@ -40,28 +44,53 @@ _WHOLE = re.compile(r"^[\"'(\[`*]*[A-Z].*[.!?][\"')\]`*]*$")
 _CODE = re.compile(r"^\s*(?:>>>|\.\.\. |\$ |%|import |from \w+ import |def |class )")
 
 
-def stdlib_samples(root: Path | None = None) -> list[Sample]:
+def stdlib_samples(root: Path | None = None, cache_dir: Path | None = None) -> list[Sample]:
     """Sentences of all docstrings below ``root``, sorted, each text once.
 
     Files are parsed, never imported. The sentences depend on the Python version, not the machine.
 
     Args:
         root: folder with ``.py`` files; None takes the standard library of the running Python.
+        cache_dir: folder that keeps the sentences, so that the files are parsed once; None parses
+            them every time and writes nothing.
 
     Returns:
         Reconstruction samples; the group is the top-level module or package, so that a split never
         shares a file.
 
     Raises:
-        DataError: the folder has no docstring sentence, or a file cannot be parsed.
+        DataError: the folder has no docstring sentence, a file cannot be parsed, or ``cache_dir``
+            cannot be written.
 
     Example::
 
         samples = stdlib_samples()      # about 12,000 with Python 3.11
     """
     folder = Path(sysconfig.get_path("stdlib")) if root is None else root
+    files = _source_files(folder)
+    if cache_dir is None:
+        rows = parse_sentences(folder, files)
+    else:
+        key = source_key(folder, files, EXTRACTION_VERSION)
+        found = load_sentences(cache_dir, key)
+        rows = parse_sentences(folder, files) if found is None else found
+        if found is None:
+            store_sentences(cache_dir, key, rows)
+    return [Sample(source=text, target=text, group=f"stdlib:{group}") for text, group in rows]
+
+
+def parse_sentences(folder: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
+    """Sentence and top-level module of every docstring sentence, sorted by text, each text once.
+
+    Args:
+        folder: common folder of the files.
+        files: Python sources; of equal texts the first is kept.
+
+    Raises:
+        DataError: there is no docstring sentence, or a file cannot be parsed.
+    """
     owner: dict[str, tuple[str, str]] = {}
-    for path in _source_files(folder):
+    for path in files:
         group = path.relative_to(folder).parts[0].removesuffix(".py")
         for docstring in _docstrings(path):
             for sentence in sentences(docstring):
@@ -72,10 +101,7 @@ def stdlib_samples(root: Path | None = None) -> list[Sample]:
             f"expected Python sources with docstrings for 'stdlib', got none in '{folder}'",
             "Install Python with its standard library as files, or name text files instead",
         )
-    return [
-        Sample(source=text, target=text, group=f"stdlib:{group}")
-        for _, (text, group) in sorted(owner.items())
-    ]
+    return [row for _, row in sorted(owner.items())]
 
 
 def sentences(docstring: str) -> Iterator[str]:

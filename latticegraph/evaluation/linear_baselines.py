@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from latticegraph.evaluation.arrays import Floats
 
@@ -74,6 +73,9 @@ class PcaBaseline:
     def fit(self, source_BD: Floats, target_BD: Floats) -> None:
         """Fit the projection and the map back. Shapes: [B, D] each."""
         size = min(self.bottleneck, *source_BD.shape)
+        # Takes most of a second to import, which a run need not wait for before its report.
+        from sklearn.decomposition import PCA
+
         self.pca = PCA(size, svd_solver="full").fit(source_BD)
         self.mean_D: Floats = target_BD.mean(axis=0)
         codes_BS = self.encode(source_BD)

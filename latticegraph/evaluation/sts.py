@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from latticegraph.errors import DataError
 from latticegraph.evaluation.arrays import ArrayOrTensor, as_float64
@@ -88,6 +87,9 @@ def sts_spearman(path: str | Path, encode: Callable[[Sequence[str]], ArrayOrTens
     cosine_P = (unit[: len(pairs)] * unit[len(pairs) :]).sum(axis=1).round(9)
     if np.ptp(cosine_P) == 0:
         return 0.0
+    # Takes most of a second to import, which a run without STS pairs need not wait for.
+    from scipy.stats import spearmanr
+
     return float(spearmanr(cosine_P, scores_P).statistic)
 
 

@@ -20,7 +20,9 @@ from latticegraph.model.output import StudentOutput
 from latticegraph.model.transformer import Projection
 from latticegraph.model.volume_init import VolumeStateInitializer
 
-START_BATCH = 128  # samples per rollout while the readout is fitted, at most
+# Samples per rollout while the readout is fitted. States of few samples stay in the CPU's cache: on
+# the 8 x 8 x 8 cube 32 take 0.6 of the time that 128 take.
+START_BATCH = 32
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def dry_run(config: Config) -> dict[str, Any]:
     with training_session(config.run, device, config.model.init.reproducible):
         graph, student = build_model(config, device)
         header = header_lines(config, student, graph, device)
-        splits = load_text(config)
+        splits = load_text(config, cached=False)
         teacher = build_teacher(config.teacher, device.type)
         batch = splits.train[: config.training.batch_size]
         source_BD = torch.from_numpy(teacher.encode([sample.source for sample in batch]))

@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -86,14 +87,20 @@ def build_model(
     return graph, student.to(device)
 
 
-def load_text(config: Config) -> Splits:
+def load_text(config: Config, *, cached: bool = True) -> Splits:
     """The samples of the configuration, enough of them for one update.
+
+    Args:
+        config: the whole configuration.
+        cached: keep the sentences of the standard library below ``teacher.cache_dir``; False parses
+            them again and writes nothing.
 
     Raises:
         DataError: a source cannot be read or split.
         ConfigError: one update needs more samples than there are.
     """
-    splits = load_samples(config.data)
+    folder = Path(config.teacher.cache_dir).expanduser() / "text"
+    splits = load_samples(config.data, folder if cached else None)
     TrainingPlan(config.training, len(splits.train))
     _log.info(
         "text: %s training, %s validation, %s held-out samples, %s dropped as repeats",
