@@ -77,6 +77,14 @@ def make(
     Raises:
         ConfigError: when the class takes no such option, misses one, or refuses its value.
     """
+    if inspect.isabstract(class_):
+        missing = sorted(getattr(class_, "__abstractmethods__", ()))
+        raise ConfigError(
+            where,
+            f"expected a class that can be instantiated, got {class_.__name__}, which leaves "
+            f"abstract {', '.join(missing)}",
+            "Define them",
+        )
     provided = dict(shared or {})
     unknown = sorted((options.keys() - _accepted(class_)) | (options.keys() & provided.keys()))
     try:

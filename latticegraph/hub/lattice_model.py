@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latticegraph.aggregation import resolve_backend
 from latticegraph.errors import CheckpointError, TeacherError
 from latticegraph.files import write_text
 from latticegraph.hub.card import write_card
@@ -78,7 +79,8 @@ class LatticeModel:
             TeacherError: ``teacher`` is another one.
         """
         graph = LatticeGraph.build(config.lattice)
-        student = build_student(config.model, graph, config.teacher.dimension)
+        backend = resolve_backend(config.model, graph, config.batch_size, "cpu")
+        student = build_student(config.model, graph, config.teacher.dimension, backend=backend)
         load_weights(where, student, weights)
         return cls(student, graph, config, teacher)
 

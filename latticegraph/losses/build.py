@@ -97,6 +97,12 @@ def build_objective(
             weights[name] = PhaseWeight(usual[name], changed) if changed else usual[name]
             terms[name] = make_term()
     objective = Objective(terms, weights)
+    _check_weights(objective, phases)
+    return objective
+
+
+def _check_weights(objective: Objective, phases: Sequence[PhaseSettings]) -> None:
+    """Refuse a phase in which every weight is 0."""
     for index in range(max(len(phases), 1)):
         if not objective.weights_at(index):
             raise ConfigError(
@@ -104,7 +110,6 @@ def build_objective(
                 "expected at least one weight above 0, got 0 for every term",
                 "Set losses.reconstruction to 1.0",
             )
-    return objective
 
 
 def _load(place: int, extra: ExtraLossSettings, context: LossContext) -> LossTerm:

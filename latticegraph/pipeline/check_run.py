@@ -5,10 +5,12 @@ Legend: B batch, D teacher width.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from latticegraph.config import Config
 from latticegraph.errors import TrainingError
@@ -65,12 +67,8 @@ def dry_run(config: Config) -> dict[str, Any]:
         with autocast(device, config.training.precision):
             total, _ = objective(student(source_BD), target_BD)
         total.backward()
-        value = float(total.detach())
         seconds = time.perf_counter() - start
-    if not torch.isfinite(total.detach()):
-        raise TrainingError(
-            "losses", f"expected a finite loss, got {value}", "Lower the weights or model.init.gain"
-        )
+        value = _finite(total.detach())
     return {
         "device": str(device),
         "header": header,
@@ -83,3 +81,17 @@ def dry_run(config: Config) -> dict[str, Any]:
         "loss": value,
         "seconds": seconds,
     }
+
+
+def _finite(total: Tensor) -> float:
+    """The loss as a number.
+
+    Raises:
+        TrainingError: when it is not finite.
+    """
+    value = float(total)
+    if not math.isfinite(value):
+        raise TrainingError(
+            "losses", f"expected a finite loss, got {value}", "Lower the weights or model.init.gain"
+        )
+    return value

@@ -78,21 +78,24 @@ def evaluate(
         samples = _read(data, config)
         prepared = prepare(config, device)
         _check_origin(report, prepared)
-        unseen = _unseen(samples, prepared.splits)
-        (heldout,) = embed_samples(prepared.cache, [unseen])
-        splits = replace(prepared.splits, heldout=tuple(unseen))
-        prepared = replace(
-            prepared, splits=splits, heldout=heldout, hit_rate=prepared.cache.hit_rate
-        )
+        prepared = _with_unseen(prepared, samples)
         result = make_report(prepared, model, retrained)
         if sts is not None:
             result["sts"] = _similarity(prepared, model, sts)
     result["training"] = report["training"]
     result["data"] |= {
         "files": [str(name) for name in data],
-        "seen_in_training": len(samples) - len(unseen),
+        "seen_in_training": len(samples) - len(prepared.splits.heldout),
     }
     return result
+
+
+def _with_unseen(prepared: Prepared, samples: Sequence[Sample]) -> Prepared:
+    """The text of a run with the samples it never saw as its held-out part."""
+    unseen = _unseen(samples, prepared.splits)
+    (heldout,) = embed_samples(prepared.cache, [unseen])
+    splits = replace(prepared.splits, heldout=tuple(unseen))
+    return replace(prepared, splits=splits, heldout=heldout, hit_rate=prepared.cache.hit_rate)
 
 
 def _own_report(run_dir: Path) -> dict[str, Any]:

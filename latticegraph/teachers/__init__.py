@@ -2,6 +2,6 @@
 
 from latticegraph.teachers.build import build_teacher
 from latticegraph.teachers.cache import EmbeddingCache
-from latticegraph.teachers.protocol import Embeddings, Progress, Teacher
+from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
 
-__all__ = ["EmbeddingCache", "Embeddings", "Progress", "Teacher", "build_teacher"]
+__all__ = ["EmbeddingCache", "Embeddings", "ProgressCallback", "Teacher", "build_teacher"]

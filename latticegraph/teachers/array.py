@@ -13,10 +13,10 @@ import numpy as np
 from latticegraph.config import TeacherSettings
 from latticegraph.errors import TeacherError
 from latticegraph.teachers.model_folder import file_sha256
-from latticegraph.teachers.protocol import Embeddings, Progress
+from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
 
 
-class ArrayTeacher:
+class ArrayTeacher(Teacher):
     """Looks embeddings up by text.
 
     Args:
@@ -50,7 +50,7 @@ class ArrayTeacher:
         parts = (file_sha256(self._array), file_sha256(self._texts), bytes([self._normalize]))
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Embeddings:
+    def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> Embeddings:
         """Embed ``texts``; see :class:`Teacher`."""
         found = [self._row_of.get(text.strip()) for text in texts]
         rows = [row for row in found if row is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from latticegraph.config import TeacherSettings
 from latticegraph.errors import TeacherError
+from latticegraph.plugins import is_class_path, load_class, make
 from latticegraph.teachers.protocol import Teacher
 
 
@@ -30,6 +31,18 @@ def build_teacher(settings: TeacherSettings, device: str = "cpu") -> Teacher:
 
 def _build(settings: TeacherSettings, device: str) -> Teacher:
     # Imported per kind: transformers takes a second to import, and an array needs none of it.
+    if is_class_path(settings.kind):
+        own = load_class(settings.kind, "teacher.kind", Teacher)  # type: ignore[type-abstract]
+        teacher = make(own, settings.options, "teacher.options", settings.dimension)
+        missing = [name for name in ("name", "dimension") if not hasattr(teacher, name)]
+        if missing:
+            raise TeacherError(
+                "teacher.kind",
+                f"expected a teacher with name and dimension, got '{settings.kind}' without "
+                f"{' and '.join(missing)}",
+                f"Set self.{missing[0]} in its __init__",
+            )
+        return teacher
     if settings.kind == "array":
         from latticegraph.teachers.array import array_teacher
 

@@ -18,7 +18,7 @@ from latticegraph.errors import TeacherError
 from latticegraph.teachers.load_encoder import encoder_width, load_model, load_tokenizer
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling, pool
-from latticegraph.teachers.protocol import Embeddings, Progress
+from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class EncoderChoices:
     lower_case: bool = False
 
 
-class EncoderTeacher:
+class EncoderTeacher(Teacher):
     """Embeds text with a frozen transformers encoder.
 
     Texts are sorted by their number of tokens, so that a batch holds little padding. Padding and
@@ -85,7 +85,7 @@ class EncoderTeacher:
         return load_tokenizer(self.folder, self.choices.max_length)
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Embeddings:
+    def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> Embeddings:
         """Embed ``texts``; see :class:`Teacher`."""
         embeddings_BD = np.empty((len(texts), self.dimension), dtype=np.float32)
         if not texts:

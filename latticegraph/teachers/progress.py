@@ -9,14 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from latticegraph.teachers.protocol import Progress
+from latticegraph.teachers.protocol import ProgressCallback
 
 QUIET_BELOW = 256
 PLAIN_LINES = 5
 
 
 @contextmanager
-def show_progress(title: str, total: int, console: Console | None = None) -> Iterator[Progress]:
+def show_progress(
+    title: str, total: int, console: Console | None = None
+) -> Iterator[ProgressCallback]:
     """A callback that advances the display; nothing is shown for short passes.
 
     Args:
@@ -36,7 +38,7 @@ def show_progress(title: str, total: int, console: Console | None = None) -> Ite
         yield _plain_lines(title, total, console)
 
 
-def _plain_lines(title: str, total: int, console: Console) -> Progress:
+def _plain_lines(title: str, total: int, console: Console) -> ProgressCallback:
     done = 0
 
     def advance(count: int) -> None:

@@ -1,29 +1,33 @@
-"""What every teacher offers. Shape suffixes: B texts, D width of the embeddings."""
+"""The base class of all teachers. Shape suffixes: B texts, D width of the embeddings."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Embeddings = NDArray[np.float32]
-Progress = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 
 
-class Teacher(Protocol):
-    """A frozen map from text to an embedding."""
+class Teacher(ABC):
+    """A frozen map from text to an embedding.
+
+    A class of your own, named by its path in ``teacher.kind``, is called with
+    ``teacher.dimension`` and the options.
+
+    Attributes:
+        name: shown in logs, messages and the cache.
+        dimension: width D of the embeddings.
+    """
+
+    name: str
+    dimension: int
 
     @property
-    def name(self) -> str:
-        """Name shown in logs, messages and the cache."""
-
-    @property
-    def dimension(self) -> int:
-        """Width D of the embeddings."""
-
-    @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """64 hexadecimal digits over everything that decides the embeddings.
 
@@ -31,7 +35,8 @@ class Teacher(Protocol):
         weights, tokenizer, pooling, normalisation or length limit changes it.
         """
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Embeddings:
+    @abstractmethod
+    def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> Embeddings:
         """Embed ``texts``.
 
         Args:

@@ -17,7 +17,7 @@ from latticegraph.digests import tensors_sha256
 from latticegraph.errors import CheckpointError, ConfigError, DataError, TeacherError
 from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model import Student
+from latticegraph.model import build_student
 from latticegraph.teachers import build_teacher
 
 TEXTS = ["one", "two 🙂", "three", "four", "five"]
@@ -37,12 +37,16 @@ def model(tmp_path):
     config = Config.model_validate(
         {
             "lattice": {"dimensions": [3, 4, 5], "adaptive_radius_min": 1.6},
-            "model": {"state_channels": 4, "dynamics": {"steps": 3, "min_steps": 3}},
+            "model": {
+                "state_channels": 4,
+                "messages": {"heads": 4},
+                "dynamics": {"steps": 3, "min_steps": 3},
+            },
             "teacher": teacher,
         }
     )
     graph = LatticeGraph.build(config.lattice)
-    student = Student(config.model, graph, 12, seed=3)
+    student = build_student(config.model, graph, 12, seed=3)
     rows = torch.randn(30, 12)
     student.start_from_data(rows, rows)
     identity = TeacherIdentity.of(build_teacher(config.teacher), config.teacher)

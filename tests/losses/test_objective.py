@@ -177,7 +177,7 @@ def test_phases_change_weights(make_output: MakeOutput) -> None:
     ]
     settings = LossSettings(**(ZERO | {"reconstruction": 2.0}))
     arguments = (GatingSettings(), torch.zeros(2), 0.5, graph, "spmm")
-    objective = build_objective(settings, *arguments, phases)
+    objective = build_objective(settings, *arguments, phases=phases)
     gates = {"gate_balance": GatingSettings().balance_weight}
     gates = {name: weight for name, weight in gates.items() if weight}
     assert objective.weights_at(0) == {"reconstruction": 2.0} | gates

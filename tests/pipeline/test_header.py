@@ -44,7 +44,8 @@ def test_header_tells_size_sums_and_memory(
         f"cube: 3 x 3 x 3, 27 cells, 279 edges, 3 steps, {parameters:,} parameters, on cpu, "
         "1 thread(s)"
     )
-    times = [expected_ms(way, student.dynamics.stencils, 4, 16) for way in ("spmm", "fft")]
+    stencils = student.dynamics.aggregation.stencils
+    times = [expected_ms(way, stencils, 4, 16) for way in ("spmm", "fft")]
     assert sums == (
         f"sums over neighbours: spmm (auto; expected ms per step: spmm {times[0]:.3g}, "
         f"fft {times[1]:.3g})"

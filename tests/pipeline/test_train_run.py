@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from latticegraph.config import Config, load_config
+from latticegraph.dynamics import Identity
 from latticegraph.errors import CheckpointError, ConfigError, DataError
 from latticegraph.evaluation import compute_metrics, report_metrics
 from latticegraph.hub import LatticeModel
@@ -56,10 +57,13 @@ def test_lattice_off_keeps_the_weights_and_loses_the_signal(
     best = tmp_path / "runs" / "small" / "checkpoints" / "best.safetensors"
     model = load_checkpoint_model(best)
     off = switched_off(model)
-    assert off.student.settings.dynamics.mode == "identity"
+    assert isinstance(off.student.dynamics, Identity)
     assert model.student.settings == model.config.model
-    for name, value in model.student.state_dict().items():
-        torch.testing.assert_close(off.student.state_dict()[name], value, rtol=0, atol=0)
+    kept = off.student.state_dict()
+    lost = {name for name in model.student.state_dict() if name not in kept}
+    assert {name.split(".")[0] for name in lost} == {"dynamics"}
+    for name, value in kept.items():
+        assert torch.equal(value, model.student.state_dict()[name])
     own = report["student"]["explained_variance"]
     assert own > 0.3
     assert report["lattice_off"]["explained_variance"] < own - 0.3

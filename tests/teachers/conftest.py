@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from latticegraph.config import TeacherSettings
-from latticegraph.teachers.protocol import Embeddings, Progress
+from latticegraph.teachers.protocol import Embeddings
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog", "sat", "ran", "far"]
 
@@ -24,7 +24,7 @@ class LengthTeacher:
         self.fingerprint = fingerprint
         self.asked: list[str] = []
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Embeddings:
+    def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> Embeddings:
         self.asked += texts
         if progress is not None:
             progress(len(texts))

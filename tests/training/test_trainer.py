@@ -275,7 +275,7 @@ def test_controls_without_lattice_train_the_projections(configure, make, records
     result = trainer.fit()
     line = next(row for row in records(trainer, timed=True) if row["kind"] == "train")
     assert result.reason == "finished"
-    assert line["grad_norm"]["gating"] is None
+    assert not [name for name in line["grad_norm"] if name.startswith(("experts", "gating"))]
     assert line["grad_norm"]["transformer"] > 0 or mode == "identity"
     assert line["ms_per_step"] is None
     assert not any(row.get("about") == "dead_expert" for row in records(trainer))
