@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _show_log()
     try:
-        return _run(options)
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            return _run_together(options)
+        status: int = options.run(options)
+        return status
     except LatticeGraphError as error:
         return _fail(str(error))
     except OSError as error:
@@ -56,11 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Run the command; all processes that torchrun started train together, one does all else."""
+def _run_together(options: argparse.Namespace) -> int:
+    """Train in all processes that torchrun started; one of them runs every other command."""
     run: Callable[[argparse.Namespace], int] = options.run
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return run(options)
     # Takes a second to import, which a single process may not need at all.
     from latticegraph.distributed import AnotherFailed, joined
 
@@ -143,12 +144,13 @@ def _train(options: argparse.Namespace, processes: Processes | None = None) -> i
     if options.dry_run:
         return _dry_run(config)
     from latticegraph.distributed import ALONE
-    from latticegraph.pipeline.train_run import train
+    from latticegraph.pipeline.fit_run import fit
+    from latticegraph.pipeline.train_run import finish
 
     processes = processes or ALONE
     if not processes.is_writer:
         logging.getLogger("latticegraph").setLevel(logging.ERROR)
-    outcome = train(config, options.resume, processes)
+    outcome = finish(fit(config, options.resume, processes))
     status = 128 + int(outcome["signal"]) if outcome["reason"] == "interrupted" else 0
     if processes.is_writer:
         _show_outcome(outcome)

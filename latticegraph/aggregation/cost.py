@@ -34,6 +34,7 @@ class Rates:
 # Measured on two CPU cores: cubes from 6 to 18 cells a side, batches from 1 to 64; the choice was
 # the faster one, or took 4% longer. On a GPU only the ratios count; they follow from the bytes that
 # each way moves and were not measured.
+OTHER_NS = 37.0
 RATES = {"cpu": Rates(0.1, 1.8, 8.0, 3e5), "cuda": Rates(0.0038, 0.02, 0.030, 0.0)}
 
 
@@ -62,6 +63,25 @@ def expected_ms(
         return edges * channels * (rates.edge * batch + rates.row) / 1e6
     points = sum(math.prod(padded_sides(s.dimensions, s.reach, s.periodic)[0]) for s in stencils)
     return (points * rates.point * channels * batch + len(stencils) * rates.start) / 1e6
+
+
+def expected_update_ms(
+    sums_ms: float, num_cells: int, channels: int, batch: int, steps: int
+) -> float:
+    """Milliseconds of one forward and backward pass on two CPU cores; projections come on top.
+
+    Equation::
+
+        T (sums + other N C B)        other: all that a step does besides, per number of the state
+
+    Args:
+        sums_ms: of one step, as from :func:`expected_ms`.
+        num_cells: N.
+        channels: C.
+        batch: B.
+        steps: T.
+    """
+    return steps * (sums_ms + OTHER_NS * num_cells * channels * batch / 1e6)
 
 
 def cheapest(

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from latticegraph.aggregation.aggregation import edge_sets, summed_stencils
-from latticegraph.aggregation.cost import expected_ms
+from latticegraph.aggregation.cost import expected_ms, expected_update_ms
 from latticegraph.aggregation.memory import GIB, MemoryPlan
 from latticegraph.config import Config
+from latticegraph.dynamics import Lattice3D
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student
@@ -115,8 +116,43 @@ def header_lines(
         f"{config.model.dynamics.steps} steps, {parameters:,} parameters, on {device}, "
         f"{torch.get_num_threads()} thread(s)",
         f"sums over neighbours: {student.dynamics.backend}{_reason(config, graph, device)}",
+        f"step: {_kernel(config, student)}",
+        *_time(config, student, graph, device),
         f"memory: rollout {plan}; whole run about {peak_gb:.1f} GB{free}",
     ]
+
+
+def _kernel(config: Config, student: Student) -> str:
+    """Which form of the step is taken, and why."""
+    dynamics = student.dynamics
+    if not isinstance(dynamics, Lattice3D):
+        return f"none (model.dynamics.mode {config.model.dynamics.mode})"
+    if config.model.compile:
+        return "plain, compiled (model.compile)"
+    reason = dynamics.why_plain()
+    if reason is None and config.training.precision != "float32":
+        reason = f"training.precision {config.training.precision}"
+    if reason is None:
+        return f"fused kernels (model.kernel {config.model.kernel})"
+    return f"plain ({reason})"
+
+
+def _time(config: Config, student: Student, graph: LatticeGraph, device: torch.device) -> list[str]:
+    """Expected time of training; nothing where there is no measured cost model."""
+    backend = student.dynamics.backend
+    if device.type != "cpu" or backend == "scatter" or not student.dynamics.experts:
+        return []
+    settings, training = config.model, config.training
+    stencils = summed_stencils(graph, edge_sets(settings))
+    channels, batch = settings.state_channels, training.batch_size
+    sums = expected_ms(backend, stencils, channels, batch)
+    one = expected_update_ms(sums, graph.num_cells, channels, batch, settings.dynamics.steps)
+    seconds = training.accumulate * one / 1000
+    line = f"time: about {seconds:.2g} s per update"
+    if all(phase.updates for phase in training.phases):
+        updates = sum(phase.updates for phase in training.phases)
+        line += f", {seconds * updates / 60:.2g} min for {updates:,} updates"
+    return [f"{line} (cost model of two CPU cores)"]
 
 
 def _reason(config: Config, graph: LatticeGraph, device: torch.device) -> str:

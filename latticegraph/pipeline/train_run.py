@@ -32,7 +32,21 @@ def train(config: Config, resume: str = "false", processes: Processes = ALONE) -
     Raises:
         LatticeGraphError: a setting, the text, the teacher, a checkpoint or the disk is at fault.
     """
-    run = fit(config, resume, processes)
+    return finish(fit(config, resume, processes))
+
+
+def finish(run: FittedRun) -> dict[str, Any]:
+    """Train the control and write the report of a run; nothing after an interruption.
+
+    Args:
+        run: trained by :func:`~latticegraph.pipeline.fit_run.fit`.
+
+    Returns:
+        As :func:`train`.
+
+    Raises:
+        LatticeGraphError: a checkpoint or the disk is at fault.
+    """
     if run.result.reason == "interrupted":
         return _outcome(run, run.result, None)
     control = train_control(run)

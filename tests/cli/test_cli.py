@@ -13,7 +13,7 @@ import pytest
 import latticegraph
 from latticegraph.cli import main
 from latticegraph.config import load_config
-from latticegraph.pipeline import train_run
+from latticegraph.pipeline import fit_run
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_full_disk_in_mid_run_is_an_error_that_says_so(
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/small/metrics.jsonl")
 
-    monkeypatch.setattr(train_run, "train", full)
+    monkeypatch.setattr(fit_run, "fit", full)
     assert main(["train", "--config", "small.yaml"]) == 2
     assert capsys.readouterr().err == (
         "error: runs/small/metrics.jsonl: No space left on device. Free disk space and try again.\n"
@@ -91,7 +91,7 @@ def test_keyboard_interrupt_before_training_is_no_traceback(
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_run, "train", interrupted)
+    monkeypatch.setattr(fit_run, "fit", interrupted)
     assert main(["train", "--config", "small.yaml"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

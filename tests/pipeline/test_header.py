@@ -38,7 +38,7 @@ def test_header_tells_size_sums_and_memory(
 ) -> None:
     monkeypatch.setattr(header, "available_gb", lambda device: 12.34)
     config, student, graph = built(make_config())
-    cube, sums, memory = header_lines(config, student, graph, CPU)
+    cube, sums, step, time, memory = header_lines(config, student, graph, CPU)
     parameters = sum(parameter.numel() for parameter in student.parameters())
     assert cube == (
         f"cube: 3 x 3 x 3, 27 cells, 279 edges, 3 steps, {parameters:,} parameters, on cpu, "
@@ -51,6 +51,13 @@ def test_header_tells_size_sums_and_memory(
         f"fft {times[1]:.3g})"
     )
     assert times[0] < times[1]
+    assert step == "step: fused kernels (model.kernel auto)"
+    ms = 3 * (times[0] + 37 * 27 * 4 * 16 / 1e6)  # steps, and numbers of the state
+    updates = sum(phase.updates for phase in config.training.phases)
+    assert time == (
+        f"time: about {ms / 1000:.2g} s per update, {updates * ms / 6e4:.2g} min for {updates} "
+        "updates (cost model of two CPU cores)"
+    )
     plan, peak = expected_memory(config, student, graph)
     assert plan == student.dynamics.plan(16, 3, 4)
     assert memory == (f"memory: rollout {plan}; whole run about {peak:.1f} GB of 12.3 GB free")
@@ -63,17 +70,34 @@ def test_header_names_an_explicit_way_of_summing(make_config: Make, way: str) ->
     assert sums == f"sums over neighbours: {way} (model.aggregation)"
 
 
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        (["model.kernel=plain"], "plain (model.kernel)"),
+        (["model.kernel=fused"], "fused kernels (model.kernel fused)"),
+        (["model.aggregation=scatter"], "plain (scatter has no kernel)"),
+        (["training.precision=bfloat16"], "plain (training.precision bfloat16)"),
+        (["model.messages.norm=true"], "plain (expert 'local' has no kernel for its code)"),
+        (["model.compile=true"], "plain, compiled (model.compile)"),
+        (["model.dynamics.mode=wire"], "none (model.dynamics.mode wire)"),
+    ],
+)
+def test_header_names_the_step(make_config: Make, changes: list[str], wanted: str) -> None:
+    lines = header_lines(*built(make_config(*changes)), CPU)
+    assert lines[2] == f"step: {wanted}"
+
+
 def test_header_is_silent_on_free_memory_that_nobody_tells(
     make_config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(header, "available_gb", lambda device: None)
-    assert " free" not in header_lines(*built(make_config()), CPU)[2]
+    assert " free" not in header_lines(*built(make_config()), CPU)[-1]
 
 
 def test_header_tells_how_a_small_budget_is_kept(make_config: Make) -> None:
     with_least = f"model.max_memory_gb={least_gb(make_config)}"
     lines = header_lines(*built(make_config(with_least)), CPU)
-    assert "1 sample(s) at once, every 1 step(s) recomputed" in lines[2]
+    assert "1 sample(s) at once, every 1 step(s) recomputed" in lines[-1]
 
 
 def least_gb(make_config: Make) -> str:
@@ -165,7 +189,7 @@ def test_header_tells_the_plan_that_training_follows(make_config: Make) -> None:
     changes = ("training.activation_checkpointing=true", "training.checkpoint_steps=2")
     config, student, graph = built(make_config(*changes))
     assert describe(config)["rollout"]["recomputed_steps"] == 2
-    assert "every 2 step(s) recomputed" in header_lines(config, student, graph, CPU)[2]
+    assert "every 2 step(s) recomputed" in header_lines(config, student, graph, CPU)[-1]
 
 
 def test_description_without_a_lattice_that_runs_has_no_rollout(make_config: Make) -> None:
@@ -177,5 +201,5 @@ def test_dry_run_returns_the_header(make_config: Make) -> None:
     config = make_config()
     lines = dry_run(config)["header"]
     wanted = header_lines(*built(config), CPU)
-    assert lines[:2] == wanted[:2]
-    assert lines[2].split(" of ")[0] == wanted[2].split(" of ")[0]
+    assert lines[:-1] == wanted[:-1]
+    assert lines[-1].split(" of ")[0] == wanted[-1].split(" of ")[0]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from latticegraph.config import TeacherSettings
-from latticegraph.teachers.protocol import Embeddings
+from latticegraph.teachers.protocol import Embeddings, ProgressCallback
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog", "sat", "ran", "far"]
 
