@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import statistics
 import traceback
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 import torch
 
 import latticegraph
-from latticegraph.lattice import LatticeGraph
-from latticegraph.model import FunctionalExpert, build_student
-from tests.model.conftest import small_lattice, small_model
+from latticegraph.config import dump_config
+from latticegraph.model import FunctionalExpert
+from tests.pipeline.conftest import make_config
+
+__all__ = ["make_config"]
 
 PACKAGE = Path(latticegraph.__file__).parent
+ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -60,22 +64,32 @@ def test_circle_is_found():
     assert circle(graph) == ["b", "c", "b"]
 
 
-def test_update_is_few_frames_below_the_rollout(monkeypatch):
-    own: list[list[str]] = []
+def test_way_from_the_command_to_the_update_of_an_expert_is_short(make_config, monkeypatch):
+    """The first update of a run that ``scripts/train.py`` started."""
+    stacks: list[list[str]] = []
     update = FunctionalExpert.update
+    own = (str(PACKAGE), str(ROOT / "scripts"))
 
     def watched(self, m_CM, x_CM):
-        frames = [f for f in traceback.extract_stack() if str(PACKAGE) in f.filename]
-        own.append([frame.name for frame in frames])
+        frames = [f for f in traceback.extract_stack() if f.filename.startswith(own)]
+        if torch.is_grad_enabled():
+            stacks.append([frame.name for frame in frames])
         return update(self, m_CM, x_CM)
 
     watched.__name__ = "update"  # PyG looks it up by its name
     monkeypatch.setattr(FunctionalExpert, "update", watched)
-    student = build_student(small_model(), LatticeGraph.build(small_lattice()), 24)
-    student(torch.randn(2, 24))
-    names = own[0]
-    below = [*names[names.index("rollout") + 1 :], "update"]
-    assert len(below) <= 6, below
+    config = make_config("model.kernel=plain", "training.phases=[{name: one, updates: 1}]")
+    path = Path(config.run.output_dir) / "one.yaml"
+    path.parent.mkdir()
+    path.write_text(dump_config(config), encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "scripts" / "train.py"), run_name="__main__")
+    assert ended.value.code == 0
+    names = [*stacks[0], "update"]
+    assert names[0] == "<module>"
+    assert len(names) <= 14, names
+    assert len(names[names.index("rollout") + 1 :]) <= 6, names
 
 
 def functions(path: Path):
