@@ -104,10 +104,10 @@ def rgcn(problem: Problem) -> Case:
         x_CM = x_MC.t().contiguous()
         out_MC = torch.zeros_like(upstream_MC)
         for kind, weight_CC in zip(EdgeType, layer.weight, strict=True):
-            hood = make_neighbourhood(graph, [kind], 1, "fft")
-            hood.to(device, torch.float32)
-            one_O1 = torch.ones(hood.edge_attr_O4.shape[0], 1, device=device)
-            out_MC = out_MC + hood.sum(x_CM, hood.prepare(one_O1)).t() @ weight_CC
+            neighbourhood = make_neighbourhood(graph, [kind], 1, "fft")
+            neighbourhood.to(device, torch.float32)
+            one_O1 = torch.ones(neighbourhood.edge_attr_O4.shape[0], 1, device=device)
+            out_MC = out_MC + neighbourhood.sum(x_CM, neighbourhood.prepare(one_O1)).t() @ weight_CC
         grads = torch.autograd.grad(out_MC, [x_MC, layer.weight], upstream_MC)
         return [states(out_MC.detach()), states(grads[0]), grads[1]]
 

@@ -78,16 +78,16 @@ class Problem:
 def own_aggregation(problem: Problem, backend: Backend) -> Case:
     """A backend of the package, from the weights of offsets to sums."""
     graph, heads = problem.graph, problem.weight_OH.shape[1]
-    hood = make_neighbourhood(graph, list(EdgeType), heads, backend)
-    hood.to(problem.device, torch.float32)
-    layout = Layout(graph, Cells(graph), hood.samples_inner)
+    neighbourhood = make_neighbourhood(graph, list(EdgeType), heads, backend)
+    neighbourhood.to(problem.device, torch.float32)
+    layout = Layout(graph, Cells(graph), neighbourhood.samples_inner)
     layout.to(problem.device)
     x_CM = layout.columns(problem.x_CNB).contiguous().requires_grad_()
     upstream_CM = layout.columns(problem.upstream_CNB).contiguous()
     weight_OH = problem.weight_OH.clone().requires_grad_()
 
     def forward() -> Tensor:
-        return hood.sum(x_CM, hood.prepare(weight_OH))
+        return neighbourhood.sum(x_CM, neighbourhood.prepare(weight_OH))
 
     def both() -> list[Tensor]:
         out_CM = forward()

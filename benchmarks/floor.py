@@ -68,12 +68,12 @@ class _Products:
         channels = lattice.settings.state_channels
         self.states = [filled(channels, columns) for _ in range(steps + 1)]
         with torch.no_grad():
-            hoods = lattice.aggregation.neighbourhoods
-            pairs = zip(hoods, lattice.weights().sums, strict=True)
+            neighbourhoods = lattice.aggregation.neighbourhoods
+            pairs = zip(neighbourhoods, lattice.weights().sums, strict=True)
             self.sums = [
-                (hood, prepared)
-                for hood, prepared in pairs
-                if sparse and isinstance(hood, SparseNeighbourhood)
+                (neighbourhood, prepared)
+                for neighbourhood, prepared in pairs
+                if sparse and isinstance(neighbourhood, SparseNeighbourhood)
             ]
 
     @torch.no_grad()
@@ -83,8 +83,8 @@ class _Products:
             at = step if keep else 0
             for w_KC, (x_CM, out_KM, _) in zip(self.maps, self.columns[at], strict=True):
                 torch.mm(w_KC, x_CM, out=out_KM)
-            for hood, prepared in self.sums:
-                hood.run(self.states[at], prepared, keep)
+            for neighbourhood, prepared in self.sums:
+                neighbourhood.run(self.states[at], prepared, keep)
             self.states[at + 1].copy_(self.states[at])
 
     @torch.no_grad()
@@ -97,8 +97,8 @@ class _Products:
                 torch.mm(w_KC.t(), out_KM, out=grad_CM)
                 torch.mm(out_KM, x_CM.t(), out=grad_KC)
             state_CM = self.states[step]
-            for hood, prepared in self.sums:
-                hood.back(state_CM, prepared, state_CM)
+            for neighbourhood, prepared in self.sums:
+                neighbourhood.back(state_CM, prepared, state_CM)
             state_CM.copy_(self.states[step + 1])
 
 

@@ -11,8 +11,8 @@ from latticegraph.aggregation.neighbourhood import (
     Backend,
     FastNeighbourhood,
     Neighbourhood,
+    PreparedWeights,
     SelfNeighbourhood,
-    Sums,
 )
 from latticegraph.aggregation.slab_neighbourhood import SlabNeighbourhood
 from latticegraph.aggregation.stencil import Stencil
@@ -28,13 +28,13 @@ __all__ = [
     "Layout",
     "MemoryPlan",
     "Neighbourhood",
+    "PreparedWeights",
     "SelectedCells",
     "SelfNeighbourhood",
     "SlabCells",
     "SlabNeighbourhood",
     "SparseNeighbourhood",
     "Stencil",
-    "Sums",
     "divide_cells",
     "make_neighbourhood",
     "resolve_backend",

@@ -1,4 +1,4 @@
-"""What a sum over neighbours is expected to cost, and so which way ``auto`` takes.
+"""Cost model of the sums over neighbours, by which ``auto`` chooses a backend.
 
 Legend: C channels, B batch, columns = B C per cell.
 """

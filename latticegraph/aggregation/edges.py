@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
-from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Neighbourhood, Sums
+from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Neighbourhood, PreparedWeights
 from latticegraph.aggregation.spmm import SparsePattern, sampled_product, sparse_product
 from latticegraph.aggregation.stencil import Stencil
 from latticegraph.errors import GraphError
@@ -68,11 +68,11 @@ class EdgeNeighbourhood(Neighbourhood):
             return weight_OH
         return weight_OH.index_select(0, self.edge_offset_E)
 
-    def prepare(self, weight_OH: Tensor) -> Sums:
+    def prepare(self, weight_OH: Tensor) -> PreparedWeights:
         """Weights of edges, (E, H)."""
         return (self.per_edge(weight_OH),)
 
-    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+    def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
         """Gather, multiply by the weights and scatter, by PyG's ``propagate``."""
         values_CNB = values_CM.reshape(values_CM.shape[0], self.num_cells, -1)
         weight_EH = prepared[0].to(values_CM.dtype)
@@ -130,18 +130,22 @@ class SparseNeighbourhood(FastNeighbourhood):
         """Largest sum over the edges into one cell."""
         return (self.stencil or self.edges).largest_sum(size_OH)
 
-    def prepare(self, weight_OH: Tensor) -> Sums:
+    def prepare(self, weight_OH: Tensor) -> PreparedWeights:
         """Entries of the matrix and of its transpose, each in its order, (H E)."""
         return self.pattern.values(weight_OH)
 
-    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
+    def run(
+        self, values_CM: Tensor, prepared: PreparedWeights, keep: bool
+    ) -> tuple[Tensor, Tensor]:
         """One product per channel of a head; the values are all that the gradient needs."""
         pattern = self.pattern
         values_JKB = pattern.stacked(values_CM)
         summed = sparse_product(values_JKB, pattern.crow, pattern.col, prepared[0])
         return summed.view_as(values_CM), values_CM if keep else values_CM.new_empty(0)
 
-    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor) -> tuple[Tensor, Tensor | None]:
+    def back(
+        self, grad_CM: Tensor, prepared: PreparedWeights, kept: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """Products with the transpose, and dense products sampled at the edges."""
         pattern = self.pattern
         grad_JKB = pattern.stacked(grad_CM)

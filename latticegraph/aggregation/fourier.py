@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Sums
+from latticegraph.aggregation.neighbourhood import FastNeighbourhood, PreparedWeights
 from latticegraph.aggregation.opaque import opaque
 from latticegraph.aggregation.stencil import Stencil
 from latticegraph.aggregation.transforms import Sides, Transform, make_transform
@@ -52,21 +52,25 @@ class GridNeighbourhood(FastNeighbourhood):
         self.stencil.to(device)
 
     def largest_sum(self, size_OH: Tensor) -> Tensor:
-        """As the stencil knows it."""
+        """As in :class:`Neighbourhood`."""
         return self.stencil.largest_sum(size_OH)
 
-    def prepare(self, weight_OH: Tensor) -> Sums:
+    def prepare(self, weight_OH: Tensor) -> PreparedWeights:
         """Spectrum of each head's kernel, real and imaginary part side by side, (H, F, 2)."""
         offsets_O3 = self.stencil.offsets_O3
         return (_Spectrum.apply(weight_OH, offsets_O3, self._box()),)  # type: ignore[no-untyped-call]
 
-    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
+    def run(
+        self, values_CM: Tensor, prepared: PreparedWeights, keep: bool
+    ) -> tuple[Tensor, Tensor]:
         """The sums and, with ``keep``, the spectra of the values."""
         boxes = values_CM.view(values_CM.shape[0], -1, *self.stencil.dimensions)
         summed, kept = convolve(boxes, prepared[0], keep, self._box())
         return summed.view_as(values_CM), kept
 
-    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor) -> tuple[Tensor, Tensor | None]:
+    def back(
+        self, grad_CM: Tensor, prepared: PreparedWeights, kept: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """The opposite convolution, and correlations in the frequency domain."""
         boxes = grad_CM.view(grad_CM.shape[0], -1, *self.stencil.dimensions)
         values, correlation = convolve_backward(boxes, prepared[0], kept, self._box())

@@ -1,4 +1,4 @@
-"""How much memory a rollout takes, and how it fits into less."""
+"""Estimated memory of a rollout, and how to stay within a budget."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Work:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How a rollout is done.
+    """Chunks and recomputation of a rollout.
 
     Args:
         samples: of one chunk; the batch where it is done at once.

@@ -1,4 +1,4 @@
-"""The edges of one expert: what every way to sum over neighbours has in common.
+"""Neighbourhoods: the edges of one expert, and the interface of every backend.
 
 Legend: C channels, N cells, B batch, M = N B columns, O offsets, H heads.
 """
@@ -16,8 +16,8 @@ Backend = Literal["spmm", "fft", "scatter"]
 BACKENDS: tuple[Backend, ...] = ("spmm", "fft", "scatter")
 LARGEST_NORM = 2.0
 
-Sums = tuple[Tensor, ...]
-"""What the sums of one rollout share; only the first has a gradient."""
+PreparedWeights = tuple[Tensor, ...]
+"""Edge weights prepared for the sums of one rollout; only the first tensor has a gradient."""
 
 
 class Neighbourhood(ABC):
@@ -67,11 +67,11 @@ class Neighbourhood(ABC):
         """Largest sum of sizes (none negative) over the edges into one cell, (H,)."""
 
     @abstractmethod
-    def prepare(self, weight_OH: Tensor) -> Sums:
-        """What the sums of one rollout share; the first is differentiable in the scaled weights."""
+    def prepare(self, weight_OH: Tensor) -> PreparedWeights:
+        """Weights in the form that the sums of one rollout use; the first tensor has a gradient."""
 
     @abstractmethod
-    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+    def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
         """``m[c, i, b] = sum over edges e = (j -> i) of weight[e, c mod H] * values[c, j, b]``.
 
         Args:
@@ -90,13 +90,13 @@ class Neighbourhood(ABC):
 
 
 class FastNeighbourhood(Neighbourhood):
-    """A neighbourhood that no tensor of edges x batch x channels is made for.
+    """Aggregates without materialising a tensor of edges x batch x channels.
 
     Its sums and their gradient are two methods outside autograd, which :meth:`sum` and a lattice
     step with a hand-written gradient share.
     """
 
-    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+    def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
         """As in :class:`Neighbourhood`, in the precision of ``prepared``."""
         # Neither sparse products nor transforms have a half-precision form.
         values_CM = values_CM.to(prepared[0].dtype).contiguous()
@@ -105,7 +105,9 @@ class FastNeighbourhood(Neighbourhood):
         return summed
 
     @abstractmethod
-    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
+    def run(
+        self, values_CM: Tensor, prepared: PreparedWeights, keep: bool
+    ) -> tuple[Tensor, Tensor]:
         """The sums, and what the gradient of the weights needs besides.
 
         Args:
@@ -115,7 +117,9 @@ class FastNeighbourhood(Neighbourhood):
         """
 
     @abstractmethod
-    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor) -> tuple[Tensor, Tensor | None]:
+    def back(
+        self, grad_CM: Tensor, prepared: PreparedWeights, kept: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """Gradients of the values and of the first of ``prepared``; None where nothing was kept.
 
         Args:
@@ -129,9 +133,11 @@ class _Sum(torch.autograd.Function):
     """The sums of a :class:`FastNeighbourhood` for autograd."""
 
     @staticmethod
-    def forward(ctx: Any, hood: FastNeighbourhood, values_CM: Tensor, *prepared: Tensor) -> Tensor:
-        summed_CM, kept = hood.run(values_CM, prepared, ctx.needs_input_grad[2])
-        ctx.hood = hood
+    def forward(
+        ctx: Any, neighbourhood: FastNeighbourhood, values_CM: Tensor, *prepared: Tensor
+    ) -> Tensor:
+        summed_CM, kept = neighbourhood.run(values_CM, prepared, ctx.needs_input_grad[2])
+        ctx.neighbourhood = neighbourhood
         ctx.save_for_backward(kept, *prepared)
         return summed_CM
 
@@ -139,8 +145,8 @@ class _Sum(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         kept, *prepared = ctx.saved_tensors
-        hood: FastNeighbourhood = ctx.hood
-        both = hood.back(grads[0].contiguous(), tuple(prepared), kept)
+        neighbourhood: FastNeighbourhood = ctx.neighbourhood
+        both = neighbourhood.back(grads[0].contiguous(), tuple(prepared), kept)
         return None, *both, *[None] * (len(prepared) - 1)
 
 
@@ -148,17 +154,17 @@ class SelfNeighbourhood(Neighbourhood):
     """Every cell is its own and only neighbour, as in the local type of cubes below 50."""
 
     def largest_sum(self, size_OH: Tensor) -> Tensor:
-        """The one size there is."""
+        """The size of the self-edge."""
         return size_OH[0]
 
-    def prepare(self, weight_OH: Tensor) -> Sums:
+    def prepare(self, weight_OH: Tensor) -> PreparedWeights:
         """The weight of each head, (H,)."""
         return (weight_OH[0],)
 
-    def sum(self, values_CM: Tensor, prepared: Sums) -> Tensor:
+    def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
         """The values, weighted."""
         return values_CM * self.per_channel(prepared, values_CM.shape[0])[:, None]
 
-    def per_channel(self, prepared: Sums, channels: int) -> Tensor:
+    def per_channel(self, prepared: PreparedWeights, channels: int) -> Tensor:
         """Weight of each channel, (C,): what a linear map of the sum can take in."""
         return prepared[0].repeat(channels // self.heads)

@@ -1,4 +1,4 @@
-"""Functions that torch.compile calls as they are, without looking inside."""
+"""Functions that torch.compile treats as opaque operators."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latticegraph.aggregation.cells import SlabCells
 from latticegraph.aggregation.fourier import GridNeighbourhood
-from latticegraph.aggregation.neighbourhood import FastNeighbourhood, Sums
+from latticegraph.aggregation.neighbourhood import FastNeighbourhood, PreparedWeights
 from latticegraph.aggregation.stencil import Stencil
 from latticegraph.distributed.neighbours import swap
 
@@ -49,16 +49,20 @@ class SlabNeighbourhood(FastNeighbourhood):
         """Of the whole lattice, so that all processes scale alike."""
         return self.stencil.largest_sum(size_OH)
 
-    def prepare(self, weight_OH: Tensor) -> Sums:
+    def prepare(self, weight_OH: Tensor) -> PreparedWeights:
         """As on a box of its own."""
         return self.inner.prepare(weight_OH)
 
-    def run(self, values_CM: Tensor, prepared: Sums, keep: bool) -> tuple[Tensor, Tensor]:
+    def run(
+        self, values_CM: Tensor, prepared: PreparedWeights, keep: bool
+    ) -> tuple[Tensor, Tensor]:
         """Fetch the halo, convolve, keep the own planes."""
         summed, kept = self.inner.run(self.widened(values_CM), prepared, keep)
         return self._own(summed), kept
 
-    def back(self, grad_CM: Tensor, prepared: Sums, kept: Tensor) -> tuple[Tensor, Tensor | None]:
+    def back(
+        self, grad_CM: Tensor, prepared: PreparedWeights, kept: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """The opposite convolution; gradients of the halo go back to where it came from."""
         own = self._boxes(grad_CM, self.planes)
         sides = (self.slab.before, self.slab.after)

@@ -131,7 +131,7 @@ def _real(side: int, length: int) -> Tensor:
 
 
 def _real_inverse(side: int, length: int) -> Tensor:
-    """The way back: the frequencies left out are the conjugates of those kept."""
+    """Inverse transform: the frequencies left out are the conjugates of those kept."""
     angle = _angles(length // 2 + 1, side, length)
     twice = torch.full((length // 2 + 1, 1, 1), 2.0, dtype=torch.float64)
     twice[0] = 1.0

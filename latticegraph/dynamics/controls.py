@@ -91,8 +91,8 @@ class Wire(Identity):
         self, names: Sequence[str], cells: Cells, backend: Backend, graph: LatticeGraph
     ) -> None:
         super().__init__(names, cells, backend)
-        self.source = cells.select(graph.written_cells)
-        self.target = cells.select(graph.read_cells)
+        self.source = cells.select(graph.input_cells)
+        self.target = cells.select(graph.output_cells)
 
     def final_states(self, x_CNB: Tensor) -> Tensor:
         """States with those of the input face copied to the output face."""

@@ -65,7 +65,7 @@ class Dynamics(nn.Module, ABC):
         Args:
             x_CNB: first states.
             steps: maximum number of steps; None: the configured one.
-            recorder: is told about every step; changes nothing.
+            recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
         """
 

@@ -24,9 +24,9 @@ class EdgeWeights(nn.Module):
 
         exp(-|d u - c_k|^2 / (2 s_k^2))        u: unit direction;  c_k, s_k: learned
 
-    Among hundreds of neighbours no smooth function of few features can single out one. And its part
-    of w is divided by the number of neighbours / 16 where there are more than 16: a small change of
-    a parameter would else change the sum of a thousand neighbours a thousandfold.
+    Among hundreds of neighbours no smooth function of few features can single out one. The smooth
+    part of w is divided by the number of neighbours / 16 where there are more than 16. Dividing
+    keeps the size of an update independent of the neighbour count.
 
     Args:
         heads: H.

@@ -17,7 +17,7 @@ from latticegraph.dynamics.channel_linear import ChannelLinear
 from latticegraph.dynamics.edge_weights import EdgeWeights
 
 MIXING = 1.5  # sum over offsets of a head's initial random weights
-QUIET = 0.1  # share of it in the channels that carry the surface
+SURFACE_SHARE = 0.1  # share of it in the channels that carry the surface
 
 
 class Expert(MessagePassing, ABC):
@@ -111,27 +111,27 @@ class Expert(MessagePassing, ABC):
 
     @torch.no_grad()
     def start_transport(
-        self, edge_attr_O4: Tensor, wanted_O: Tensor, quiet: int, cell: float
+        self, edge_attr_O4: Tensor, wanted_O: Tensor, surface_channels: int, cell: float
     ) -> None:
         """Begin as a copy of the neighbours that ``wanted_O`` weighs, plus random mixing.
 
-        The first ``quiet`` channels, which carry the surface, get little of the random part; the
-        others start as random nonlinear features of it.
+        The channels that carry the surface get little of the random part; the others start as
+        random nonlinear features of the surface.
 
         Args:
             edge_attr_O4: attributes of every distinct offset.
             wanted_O: initial weight of each offset.
-            quiet: number of channels that carry the surface.
+            surface_channels: number of channels, the first ones, that carry the surface.
             cell: side of a cell / max_radius.
         """
         offsets = wanted_O.numel()
         random_OH = torch.randn(offsets, self.heads) * MIXING * self.gain / offsets
-        random_OH[:, :quiet] *= QUIET
+        random_OH[:, :surface_channels] *= SURFACE_SHARE
         self.edge_weights.place_bumps(edge_attr_O4, wanted_O, cell)
         self.edge_weights.fit(edge_attr_O4, wanted_O[:, None] + random_OH)
         if self.value_map is not None:
             self.value_map.weight.mul_(0.3)
-            self.value_map.weight[:quiet] *= QUIET
+            self.value_map.weight[:surface_channels] *= SURFACE_SHARE
             self.value_map.weight.add_(torch.eye(self.channels))
 
     def message(self, values_j: Tensor, weight: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from latticegraph.dynamics.channel_linear import ChannelLinear
-from latticegraph.dynamics.expert import QUIET, Expert
+from latticegraph.dynamics.expert import SURFACE_SHARE, Expert
 
 GATE_START = 2.0  # sigmoid(2) = 0.88: a cell begins by taking most of what its neighbours send
 
@@ -52,11 +52,11 @@ class FunctionalExpert(Expert):
 
     @torch.no_grad()
     def start_transport(
-        self, edge_attr_O4: Tensor, wanted_O: Tensor, quiet: int, cell: float
+        self, edge_attr_O4: Tensor, wanted_O: Tensor, surface_channels: int, cell: float
     ) -> None:
-        """As in :class:`Expert`; the candidate leaves the quiet channels nearly alone too."""
-        super().start_transport(edge_attr_O4, wanted_O, quiet, cell)
-        self.candidate.weight[:quiet] *= QUIET
+        """As in :class:`Expert`; the candidate changes the surface channels little."""
+        super().start_transport(edge_attr_O4, wanted_O, surface_channels, cell)
+        self.candidate.weight[:surface_channels] *= SURFACE_SHARE
 
     def reset_parameters(self) -> None:
         """Draw new weights."""

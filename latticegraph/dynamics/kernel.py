@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from latticegraph.aggregation import Aggregation, Neighbourhood, Sums
+from latticegraph.aggregation import Aggregation, Neighbourhood, PreparedWeights
 from latticegraph.dynamics.channel_linear import ChannelLinear
 from latticegraph.dynamics.edge_weights import EdgeWeights
 from latticegraph.dynamics.expert import Expert
@@ -65,7 +65,9 @@ class ExpertKernel(ABC, Generic[AnyExpert]):
     def kept_states(self, expert: AnyExpert) -> int:
         """State-sized tensors kept for the backward pass, the messages included."""
 
-    def maps(self, expert: AnyExpert, hood: Neighbourhood, weights: Sums) -> list[LinearMap]:
+    def maps(
+        self, expert: AnyExpert, neighbourhood: Neighbourhood, weights: PreparedWeights
+    ) -> list[LinearMap]:
         """Linear layers on x, which one matrix product computes for all experts.
 
         The first is that of the values where cells do not send their state itself.
@@ -126,7 +128,7 @@ class FusedStep(Protocol):
         kernels: Sequence[ExpertKernel[Any]],
         gating: GatingNetwork,
         aggregation: Aggregation,
-        weights: Sequence[Sums],
+        weights: Sequence[PreparedWeights],
         prepared: Any,
         keep: bool = False,
     ) -> Step:
@@ -138,7 +140,7 @@ class FusedStep(Protocol):
         kernels: Sequence[ExpertKernel[Any]],
         gating: GatingNetwork,
         aggregation: Aggregation,
-        weights: Sequence[Sums],
+        weights: Sequence[PreparedWeights],
     ) -> Any:
         """What all steps of a rollout share."""
 

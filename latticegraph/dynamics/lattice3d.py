@@ -17,8 +17,8 @@ from latticegraph.aggregation import (
     Backend,
     Cells,
     MemoryPlan,
+    PreparedWeights,
     SelfNeighbourhood,
-    Sums,
 )
 from latticegraph.aggregation.aggregation import edge_sets
 from latticegraph.aggregation.memory import plan_rollout, rollout_work
@@ -114,7 +114,7 @@ class Lattice3D(Dynamics):
         Args:
             x_CNB: first states.
             steps: maximum number of steps; None: the configured one.
-            recorder: is told about every step; changes nothing.
+            recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
         """
         check_interventions(interventions, self.names)
@@ -152,17 +152,19 @@ class Lattice3D(Dynamics):
         prepared = fused.prepare(self._experts(), kernels, self.gating, self.aggregation, sums)
         return Weights(sums, (fused, kernels, prepared))
 
-    def _sums(self, silent: Collection[EdgeType] = ()) -> tuple[Sums, ...]:
+    def _sums(self, silent: Collection[EdgeType] = ()) -> tuple[PreparedWeights, ...]:
         """Edge weights of all experts, prepared for their sums; 0 on ``silent`` edge types."""
         prepared = []
         for index, expert in enumerate(self._experts()):
-            hood = self.aggregation.neighbourhoods[index]
-            with torch.autocast(hood.edge_attr_O4.device.type, enabled=False):
-                weight_OH = expert.edge_weights(hood.edge_attr_O4, hood.neighbours)
-                weight_OH = hood.scaled(weight_OH)
+            neighbourhood = self.aggregation.neighbourhoods[index]
+            with torch.autocast(neighbourhood.edge_attr_O4.device.type, enabled=False):
+                weight_OH = expert.edge_weights(
+                    neighbourhood.edge_attr_O4, neighbourhood.neighbours
+                )
+                weight_OH = neighbourhood.scaled(weight_OH)
                 if silent:
                     weight_OH = self.aggregation.keep_types(index, weight_OH, silent)
-                prepared.append(hood.prepare(weight_OH))
+                prepared.append(neighbourhood.prepare(weight_OH))
         return tuple(prepared)
 
     def one_step(self, x_CM: Tensor, weights: Weights, edits: Edits, keep: bool) -> Step:
@@ -240,7 +242,10 @@ class Lattice3D(Dynamics):
     def plan(self, batch: int, steps: int, bytes_per_number: int) -> MemoryPlan:
         """How a rollout fits into ``max_memory_gb``; with or without gradients, as they are now."""
         aggregation = self.aggregation
-        self_only = [isinstance(hood, SelfNeighbourhood) for hood in aggregation.neighbourhoods]
+        self_only = [
+            isinstance(neighbourhood, SelfNeighbourhood)
+            for neighbourhood in aggregation.neighbourhoods
+        ]
         kept = kept_states(self._experts(), self_only, plain=not self.kernels())
         work = rollout_work(
             self.settings,

@@ -1,4 +1,4 @@
-"""Recorders: what is told about every step of a rollout, and the one that keeps all states.
+"""Recorders of a rollout: the interface, and one that keeps all states.
 
 Legend: C channels, N cells, B batch, b samples of a chunk, X experts, T steps.
 """

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
-from latticegraph.aggregation import Layout, Sums
+from latticegraph.aggregation import Layout, PreparedWeights
 from latticegraph.config.model import DynamicsSettings
 from latticegraph.dynamics.dynamics import Rollout
 from latticegraph.dynamics.interventions import Edits, Intervention
@@ -38,7 +38,7 @@ class Weights:
         fused: what the fused step prepares besides; None: the plain step is taken.
     """
 
-    sums: tuple[Sums, ...]
+    sums: tuple[PreparedWeights, ...]
     fused: Any = None
 
 
@@ -87,7 +87,7 @@ class Loop:
         steps: maximum number of steps.
         checkpoint_steps: steps whose inner values are recomputed together; 0 keeps them all.
         weights: what all steps share.
-        recorder: is told about every step.
+        recorder: called after every step.
         interventions: changes of the dynamics.
     """
 
@@ -190,7 +190,7 @@ class Loop:
         samples: slice,
         recorded: set[tuple[int, int]],
     ) -> Statistics:
-        """One step with interventions, of which the recorder is told."""
+        """One step with interventions, passed to the recorder."""
         stepper, layout = self.stepper, self.stepper.layout
         active = [edit for edit in self.interventions if edit.applies(step)]
         edits = Edits(active, stepper.names, layout, samples) if active else Edits()
@@ -225,7 +225,7 @@ class Loop:
         return 0 if kept is None else max(0, self.steps - kept)
 
     def _goes_on(self, active_B: Tensor) -> bool:
-        """Whether any sample still moves; waits for the device, only where samples may stop."""
+        """Whether any sample has not converged; synchronises only where samples may stop."""
         return self.dynamics.tolerance <= 0 or bool(active_B.any())
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import Aggregation, Layout, Sums
+from latticegraph.aggregation import Aggregation, Layout, PreparedWeights
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.gating import Gate, GatingNetwork
 from latticegraph.dynamics.interventions import NO_EDITS, Edits
@@ -39,7 +39,7 @@ def plain_step(
     experts: Sequence[Expert],
     gating: GatingNetwork,
     aggregation: Aggregation,
-    weights: Sequence[Sums],
+    weights: Sequence[PreparedWeights],
     edits: Edits = NO_EDITS,
     keep: bool = False,
 ) -> Step:

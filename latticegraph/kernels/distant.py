@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import Neighbourhood, Sums
+from latticegraph.aggregation import Neighbourhood, PreparedWeights
 from latticegraph.dynamics.distant_expert import DistantExpert
 from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers, register_kernel
 
 aten = torch.ops.aten
 
 
-@register_kernel(DistantExpert, derived_from="5acd924ae340d35f")
+@register_kernel(DistantExpert, derived_from="b56b81aee6e893a8")
 class DistantKernel(ExpertKernel[DistantExpert]):
     """The Euler sub-steps, each with one product that adds in place."""
 
@@ -25,9 +25,11 @@ class DistantKernel(ExpertKernel[DistantExpert]):
         """The messages, and sigmoid(...) and z of every sub-step; the first z is x."""
         return 2 * expert.substeps
 
-    def maps(self, expert: DistantExpert, hood: Neighbourhood, weights: Sums) -> list[LinearMap]:
+    def maps(
+        self, expert: DistantExpert, neighbourhood: Neighbourhood, weights: PreparedWeights
+    ) -> list[LinearMap]:
         """What cells send, and U x of the first sub-step."""
-        return [*super().maps(expert, hood, weights), (expert.recur.weight, None)]
+        return [*super().maps(expert, neighbourhood, weights), (expert.recur.weight, None)]
 
     def parameters(self, expert: DistantExpert) -> list[Tensor]:
         """P, c, U, W and b."""

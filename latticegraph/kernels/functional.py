@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from latticegraph.aggregation import Neighbourhood, Sums
+from latticegraph.aggregation import Neighbourhood, PreparedWeights
 from latticegraph.dynamics.functional_expert import FunctionalExpert
 from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers, register_kernel
 
 aten = torch.ops.aten
 
 
-@register_kernel(FunctionalExpert, derived_from="d76192b3adc6f29a")
+@register_kernel(FunctionalExpert, derived_from="47dc0b9af2c03b0d")
 class FunctionalKernel(ExpertKernel[FunctionalExpert]):
     """``x + z * (m + W h - x)`` with z and h overwriting their arguments."""
 
@@ -26,10 +26,12 @@ class FunctionalKernel(ExpertKernel[FunctionalExpert]):
         """The messages, z, the argument of h, h and the target."""
         return 5
 
-    def maps(self, expert: FunctionalExpert, hood: Neighbourhood, weights: Sums) -> list[LinearMap]:
+    def maps(
+        self, expert: FunctionalExpert, neighbourhood: Neighbourhood, weights: PreparedWeights
+    ) -> list[LinearMap]:
         """What cells send, and A x + c with D x + f below it."""
         own = (expert.from_state.weight, expert.from_state.bias)
-        return [*super().maps(expert, hood, weights), own]
+        return [*super().maps(expert, neighbourhood, weights), own]
 
     def parameters(self, expert: FunctionalExpert) -> list[Tensor]:
         """B with E below it, and W."""

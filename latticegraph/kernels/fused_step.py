@@ -20,8 +20,8 @@ from latticegraph.aggregation import (
     Aggregation,
     FastNeighbourhood,
     Neighbourhood,
+    PreparedWeights,
     SelfNeighbourhood,
-    Sums,
 )
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.gating import GatingNetwork
@@ -54,13 +54,15 @@ class FusedKernels:
         kernels: Sequence[ExpertKernel[Any]],
         gating: GatingNetwork,
         aggregation: Aggregation,
-        weights: Sequence[Sums],
+        weights: Sequence[PreparedWeights],
     ) -> Prepared:
         """The linear maps of all experts and of the gates, stacked."""
-        hoods = aggregation.neighbourhoods
+        neighbourhoods = aggregation.neighbourhoods
         maps = [
-            kernel.maps(expert, hood, own)
-            for kernel, expert, hood, own in zip(kernels, experts, hoods, weights, strict=True)
+            kernel.maps(expert, neighbourhood, own)
+            for kernel, expert, neighbourhood, own in zip(
+                kernels, experts, neighbourhoods, weights, strict=True
+            )
         ]
         rows = tuple(tuple(weight.shape[0] for weight, _ in own) for own in maps)
         gates = (gating.logits.weight, gating.logits.bias)
@@ -75,7 +77,7 @@ class FusedKernels:
         kernels: Sequence[ExpertKernel[Any]],
         gating: GatingNetwork,
         aggregation: Aggregation,
-        weights: Sequence[Sums],
+        weights: Sequence[PreparedWeights],
         prepared: Prepared,
         keep: bool = False,
     ) -> Step:
@@ -83,10 +85,10 @@ class FusedKernels:
         call = _Call(experts, kernels, aggregation.neighbourhoods, prepared.rows, weights)
         parameters = [
             parameter
-            for expert, kernel, hood in zip(
+            for expert, kernel, neighbourhood in zip(
                 experts, kernels, aggregation.neighbourhoods, strict=True
             )
-            if not kernel.is_linear(expert, isinstance(hood, SelfNeighbourhood))
+            if not kernel.is_linear(expert, isinstance(neighbourhood, SelfNeighbourhood))
             for parameter in kernel.parameters(expert)
         ]
         tensors = [tensor for own in weights for tensor in own]
@@ -106,13 +108,13 @@ class _Call:
         self,
         experts: Sequence[Expert],
         kernels: Sequence[ExpertKernel[Any]],
-        hoods: Sequence[Neighbourhood],
+        neighbourhoods: Sequence[Neighbourhood],
         rows: tuple[tuple[int, ...], ...],
-        weights: Sequence[Sums],
+        weights: Sequence[PreparedWeights],
     ) -> None:
         self.experts = experts
         self.kernels = kernels
-        self.hoods = hoods
+        self.neighbourhoods = neighbourhoods
         self.rows = rows
         self.keep = torch.is_grad_enabled()
         self.maps = [count for own in rows for count in own]
@@ -142,16 +144,16 @@ class _Proposals(torch.autograd.Function):
         parts, logits_XM = call.split(rows_KM)
         outputs, kept = [], []
         sizes = []
-        for expert, kernel, hood, rows, prepared in zip(
-            call.experts, call.kernels, call.hoods, parts, call.sums(tensors), strict=True
+        for expert, kernel, neighbourhood, rows, prepared in zip(
+            call.experts, call.kernels, call.neighbourhoods, parts, call.sums(tensors), strict=True
         ):
-            if kernel.is_linear(expert, isinstance(hood, SelfNeighbourhood)):
+            if kernel.is_linear(expert, isinstance(neighbourhood, SelfNeighbourhood)):
                 outputs.append(rows[0])
                 sizes.append(0)
                 continue
             values_CM, rest = (x_CM, rows) if expert.value_map is None else (rows[0], rows[1:])
-            assert isinstance(hood, FastNeighbourhood), "scatter has no kernel"
-            m_CM, spectra = hood.run(values_CM, prepared, call.keep)
+            assert isinstance(neighbourhood, FastNeighbourhood), "scatter has no kernel"
+            m_CM, spectra = neighbourhood.run(values_CM, prepared, call.keep)
             y_CM, own = kernel.forward(expert, x_CM, m_CM, rest)
             outputs.append(y_CM)
             kept += [spectra, m_CM, *own]
@@ -174,8 +176,8 @@ class _Proposals(torch.autograd.Function):
         grad_x = torch.zeros_like(x_CM)
         grad_sums: list[Tensor | None] = []
         grad_parameters: list[Tensor] = []
-        per_expert = (call.experts, call.kernels, call.hoods, parts, call.sums(rest))
-        for expert, kernel, hood, rows, prepared, grad_CM, size in zip(
+        per_expert = (call.experts, call.kernels, call.neighbourhoods, parts, call.sums(rest))
+        for expert, kernel, neighbourhood, rows, prepared, grad_CM, size in zip(
             *per_expert, grad_outputs, ctx.sizes, strict=True
         ):
             if not size:
@@ -187,8 +189,8 @@ class _Proposals(torch.autograd.Function):
             has_value = expert.value_map is not None
             buffers = OutputBuffers(grad_x, torch.empty_like(x_CM), rows[1:] if has_value else rows)
             grad_parameters += kernel.backward(expert, grad_CM, [x_CM, *own], buffers)
-            assert isinstance(hood, FastNeighbourhood), "as in the forward pass"
-            values_CM, weights = hood.back(buffers.m_CM, prepared, spectra)
+            assert isinstance(neighbourhood, FastNeighbourhood), "as in the forward pass"
+            values_CM, weights = neighbourhood.back(buffers.m_CM, prepared, spectra)
             grad_sums += [weights, *[None] * (len(prepared) - 1)]
             if has_value:
                 rows[0].copy_(values_CM)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import Neighbourhood, SelfNeighbourhood, Sums
+from latticegraph.aggregation import Neighbourhood, PreparedWeights, SelfNeighbourhood
 from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers, register_kernel
 from latticegraph.dynamics.local_expert import LocalExpert
 
 
-@register_kernel(LocalExpert, derived_from="8454c3508b0fe3d6")
+@register_kernel(LocalExpert, derived_from="ce39f0e95abc9be1")
 class LocalKernel(ExpertKernel[LocalExpert]):
     """``x + W m``; where a cell is its own only neighbour, one linear map of the state."""
 
@@ -23,11 +23,13 @@ class LocalKernel(ExpertKernel[LocalExpert]):
         """The messages."""
         return 1
 
-    def maps(self, expert: LocalExpert, hood: Neighbourhood, weights: Sums) -> list[LinearMap]:
+    def maps(
+        self, expert: LocalExpert, neighbourhood: Neighbourhood, weights: PreparedWeights
+    ) -> list[LinearMap]:
         """The whole proposal ``(1 + W w) x`` where there is no neighbour but the cell itself."""
-        if not isinstance(hood, SelfNeighbourhood):
-            return super().maps(expert, hood, weights)
-        own_C = hood.per_channel(weights, expert.channels)
+        if not isinstance(neighbourhood, SelfNeighbourhood):
+            return super().maps(expert, neighbourhood, weights)
+        own_C = neighbourhood.per_channel(weights, expert.channels)
         return [(torch.eye(expert.channels).to(own_C) + expert.mix.weight * own_C, None)]
 
     def is_linear(self, expert: LocalExpert, self_only: bool) -> bool:

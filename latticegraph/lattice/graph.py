@@ -45,13 +45,13 @@ class LatticeGraph:
         offsets_O3: source minus target of every distinct offset present, in cells, int64.
         offset_type_O: edge type of each offset, int64.
         offset_attr_O4: distance / max_radius and unit direction target to source, float32.
-        written_cells: cell numbers of the input surface, in row-major order of coordinates, int64.
-        read_cells: likewise of the output surface.
+        input_cells: cell numbers of the input surface, in row-major order of coordinates, int64.
+        output_cells: likewise of the output surface.
         crossing_steps: steps after which the input has reached every output cell.
 
     Example:
         >>> graph = LatticeGraph.build(LatticeSettings())
-        >>> graph.num_cells, graph.crossing_steps, graph.written_cells.numel()
+        >>> graph.num_cells, graph.crossing_steps, graph.input_cells.numel()
         (512, 7, 64)
     """
 
@@ -70,8 +70,8 @@ class LatticeGraph:
         self.offsets_O3 = torch.from_numpy(offsets.offset_O3)
         self.offset_type_O = torch.from_numpy(offsets.type_O)
         self.offset_attr_O4 = torch.from_numpy(offsets.attr_O4)
-        self.written_cells = torch.from_numpy(written)
-        self.read_cells = torch.from_numpy(read)
+        self.input_cells = torch.from_numpy(written)
+        self.output_cells = torch.from_numpy(read)
         self.crossing_steps: int = steps
 
     @classmethod

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from latticegraph.aggregation import Backend, Cells, Layout, Neighbourhood, Sums, make_neighbourhood
+from latticegraph.aggregation import (
+    Backend,
+    Cells,
+    Layout,
+    Neighbourhood,
+    PreparedWeights,
+    make_neighbourhood,
+)
 from latticegraph.distributed import Processes, all_sum
 from latticegraph.lattice.edge_types import EdgeType
 from latticegraph.lattice.graph import LatticeGraph
@@ -124,7 +131,7 @@ class _Energies(torch.autograd.Function):
         mean: Tensor,
         degree: Tensor,
         neighbourhood: Neighbourhood,
-        ones: Sums,
+        ones: PreparedWeights,
     ) -> Tensor:
         x = x - mean
         weighted, summed = degree * x, neighbourhood.sum(x.flatten(1), ones).view_as(x)

@@ -49,7 +49,7 @@ def build_student(
     cells = Cells(graph) if cells is None else cells
     if backend is None:
         backend = resolve_backend(settings, graph, USUAL_BATCH, "cpu", cells.is_whole)
-    width = graph.written_cells.numel() * settings.surface_channels
+    width = graph.input_cells.numel() * settings.surface_channels
     is_volume = graph.settings.surface == "volume"
     if is_volume and width != teacher_dimension:
         raise ConfigError(

@@ -42,9 +42,9 @@ class LatticeToEmbeddingExtractor(nn.Module):
         cells: Cells | None = None,
     ) -> None:
         super().__init__()
-        count = graph.read_cells.numel()
+        count = graph.output_cells.numel()
         self.per_cell = settings.surface_channels
-        self.face = (cells or Cells(graph)).select(graph.read_cells)
+        self.face = (cells or Cells(graph)).select(graph.output_cells)
         self.gain = nn.Parameter(torch.ones(count * self.per_cell))
         self.offset = nn.Parameter(torch.zeros(count * self.per_cell))
         self.correction: nn.Linear | None = None

@@ -36,9 +36,9 @@ class EmbeddingToLatticeMapper(nn.Module):
         self, settings: ModelSettings, graph: LatticeGraph, cells: Cells | None = None
     ) -> None:
         super().__init__()
-        count, gain = graph.written_cells.numel(), settings.init.gain
+        count, gain = graph.input_cells.numel(), settings.init.gain
         self.channels, self.per_cell = settings.state_channels, settings.surface_channels
-        self.face = (cells or Cells(graph)).select(graph.written_cells)
+        self.face = (cells or Cells(graph)).select(graph.input_cells)
         rest = self.channels - self.per_cell
         self.lift_kind = settings.mapper.lift
         self.lift: nn.Parameter | None = None
@@ -51,7 +51,7 @@ class EmbeddingToLatticeMapper(nn.Module):
         kind = settings.mapper.positional
         self.position: PositionalEncoding | None = None
         if kind != "none":
-            coordinates = graph.coordinates_N3[graph.written_cells]
+            coordinates = graph.coordinates_N3[graph.input_cells]
             dimensions = graph.settings.dimensions
             self.position = PositionalEncoding(kind, coordinates, dimensions, self.channels, gain)
 

@@ -179,7 +179,7 @@ class Student(nn.Module):
         Args:
             embedding_BD: teacher embeddings.
             steps: maximum number of lattice steps; None: the configured one.
-            recorder: is told about every step; changes nothing.
+            recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
         """
         x_CNB = self._first_states(self._surface(embedding_BD))

@@ -47,7 +47,7 @@ class VolumeStateInitializer(nn.Module):
         cells = Cells(graph) if cells is None else cells
         self.num_cells = cells.num_cells
         free = torch.ones(graph.num_cells, dtype=torch.bool)
-        free[graph.written_cells] = False
+        free[graph.input_cells] = False
         free_cells = free.nonzero().squeeze(1)
         self.free = cells.select(free_cells)
         self.state: Tensor

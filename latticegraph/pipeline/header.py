@@ -49,7 +49,7 @@ def expected_memory(
     parameters = sum(parameter.numel() for parameter in student.parameters())
     features = 0
     if settings.mapper.readout == "states":
-        features = graph.read_cells.numel() * settings.state_channels
+        features = graph.output_cells.numel() * settings.state_channels
     # Features of the samples, and the matrices of the regression in float64.
     readout = features * (3 * settings.mapper.start_samples * 4 + 4 * features * 8) / GIB
     fixed = PROGRAM_GB + COPIES_OF_PARAMETERS * parameters * 4 / GIB

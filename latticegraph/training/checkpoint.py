@@ -56,7 +56,7 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file whole or not at all; what was at ``path`` stays until the new one is on disk.
+    """Write a checkpoint atomically: the previous file is kept until the new one is on disk.
 
     Raises:
         CheckpointError: when the disk is full or refuses; the previous file is kept.

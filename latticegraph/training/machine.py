@@ -56,7 +56,7 @@ def _take_own_gpu(processes: Processes) -> None:
 
 @contextmanager
 def training_session(settings: RunSettings, device: torch.device, exact: bool) -> Iterator[None]:
-    """Threads, kernels and random state of a run; whatever was set before comes back afterwards.
+    """Threads, kernels and random state of a run; previous settings are restored afterwards.
 
     On the CPU every kernel is deterministic. On a GPU a kernel without a deterministic form warns
     and runs, so two runs there agree only up to rounding.
@@ -122,7 +122,7 @@ def peak_memory_mb(device: torch.device) -> float | None:
 
 
 class StopSignals:
-    """Remembers the first SIGINT or SIGTERM instead of ending the process.
+    """Records the first SIGINT or SIGTERM instead of ending the process.
 
     A second SIGINT raises KeyboardInterrupt. Outside the main thread, where Python allows no
     handlers, nothing is caught. The handlers found at the start are back at the end.

@@ -13,7 +13,7 @@ from latticegraph.errors import ConfigError
 
 
 def learning_rate(phase: PhaseSettings, update: int, length: int) -> float:
-    r"""The rate of one update; nothing but these three numbers decides it.
+    r"""The rate of one update; a pure function of these three arguments.
 
     With w the number of warm-up updates, f ``final_ratio`` and :math:`t = (k - w) / (L - w)`:
 
@@ -127,7 +127,7 @@ def mixed_seed(seed: int, number: int) -> int:
 
 
 def seed_process(seed: int, update: int, processes: Processes) -> None:
-    """Let every process draw its own numbers in an update, and the same again after a resume.
+    """Seed every process differently in an update, and the same again after a resume.
 
     A single process goes on with its one stream.
     """

@@ -19,7 +19,7 @@ LOSSES, COUNTS = "losses.", "counts."  # prefixes of names
 
 
 class RunningMeans:
-    """Means over the forward passes since the last log line; only reading them waits.
+    """Means over the forward passes since the last log line; only reading them synchronises.
 
     A loss term counts the passes in which it was computed.
 
@@ -60,7 +60,7 @@ class RunningMeans:
         self._add("grad_norm", norm.detach())
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Reset all means."""
         self.sums, self.counts = {}, {}
 
     def tensors(self) -> dict[str, Tensor]:

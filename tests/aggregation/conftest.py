@@ -60,7 +60,7 @@ class Case:
         )
         return values, weight, grad
 
-    def hood(self, backend: str) -> Neighbourhood:
+    def neighbourhood(self, backend: str) -> Neighbourhood:
         """The neighbourhood for one backend."""
         attr_O4 = torch.zeros(len(self.stencil.offsets_O3), 4)
         if backend == "fft":
@@ -71,16 +71,16 @@ class Case:
         return SparseNeighbourhood(edges) if backend == "spmm" else edges
 
 
-def columns(x_CNB: Tensor, hood: Neighbourhood) -> Tensor:
+def columns(x_CNB: Tensor, neighbourhood: Neighbourhood) -> Tensor:
     """States as (C, M) in the order of the neighbourhood."""
-    return (x_CNB if hood.samples_inner else x_CNB.transpose(1, 2)).flatten(1)
+    return (x_CNB if neighbourhood.samples_inner else x_CNB.transpose(1, 2)).flatten(1)
 
 
-def states(x_CM: Tensor, hood: Neighbourhood) -> Tensor:
+def states(x_CM: Tensor, neighbourhood: Neighbourhood) -> Tensor:
     """Columns as (C, N, B)."""
-    if hood.samples_inner:
-        return x_CM.unflatten(1, (hood.num_cells, -1))
-    return x_CM.unflatten(1, (-1, hood.num_cells)).transpose(1, 2)
+    if neighbourhood.samples_inner:
+        return x_CM.unflatten(1, (neighbourhood.num_cells, -1))
+    return x_CM.unflatten(1, (-1, neighbourhood.num_cells)).transpose(1, 2)
 
 
 def brute_force(stencil: Stencil) -> tuple[Tensor, Tensor]:

@@ -16,15 +16,15 @@ CASE = make_case((3, 4, 5), False, [(0, 0, 0), (1, 0, -2), (-2, 3, 1), (0, -1, 0
 
 def grid_calls() -> dict[str, tuple[Any, ...]]:
     """Arguments of every operator of the convolution."""
-    hood = CASE.hood("fft")
-    assert isinstance(hood, GridNeighbourhood)
+    neighbourhood = CASE.neighbourhood("fft")
+    assert isinstance(neighbourhood, GridNeighbourhood)
     values, weight, _ = CASE.random()
-    boxes = columns(values, hood).reshape(4, 2, 3, 4, 5).contiguous()
-    box, (spectrum,) = hood._box(), hood.prepare(weight)
+    boxes = columns(values, neighbourhood).reshape(4, 2, 3, 4, 5).contiguous()
+    box, (spectrum,) = neighbourhood._box(), neighbourhood.prepare(weight)
     kept = torch.randn(4, 2, spectrum.shape[1], 2, dtype=torch.float64)
     return {
-        "kernel_spectrum": (weight, hood.stencil.offsets_O3, box),
-        "kernel_weights": (spectrum, hood.stencil.offsets_O3, box),
+        "kernel_spectrum": (weight, neighbourhood.stencil.offsets_O3, box),
+        "kernel_weights": (spectrum, neighbourhood.stencil.offsets_O3, box),
         "convolve": (boxes, spectrum, True, box),
         "convolve_backward": (boxes, spectrum, kept, box),
     }
@@ -32,10 +32,10 @@ def grid_calls() -> dict[str, tuple[Any, ...]]:
 
 def sparse_calls() -> dict[str, tuple[Any, ...]]:
     """Arguments of every operator of the sparse product."""
-    hood = CASE.hood("spmm")
-    assert isinstance(hood, SparseNeighbourhood)
+    neighbourhood = CASE.neighbourhood("spmm")
+    assert isinstance(neighbourhood, SparseNeighbourhood)
     values, weight, _ = CASE.random()
-    pattern, (entries, _) = hood.pattern, hood.prepare(weight)
+    pattern, (entries, _) = neighbourhood.pattern, neighbourhood.prepare(weight)
     stacked = pattern.stacked(values.flatten(1))
     return {
         "sparse_product": (stacked, pattern.crow, pattern.col, entries),

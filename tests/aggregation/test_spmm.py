@@ -35,8 +35,8 @@ def sparse(edge_index_2E: Tensor, heads: int, cells: int = CELLS) -> SparseNeigh
     return SparseNeighbourhood(EdgeNeighbourhood(edge_index_2E, attr_E4, cells, heads))
 
 
-def product(values_CM: Tensor, weight_OH: Tensor, hood: Neighbourhood) -> Tensor:
-    return hood.sum(values_CM, hood.prepare(weight_OH))
+def product(values_CM: Tensor, weight_OH: Tensor, neighbourhood: Neighbourhood) -> Tensor:
+    return neighbourhood.sum(values_CM, neighbourhood.prepare(weight_OH))
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 6])
@@ -66,23 +66,25 @@ def test_edges_that_share_a_weight_equal_loop_over_edges(fast: bool, heads: int)
 @pytest.mark.parametrize("heads", [1, 3])
 def test_spmm_gradients_equal_numeric_ones(heads: int) -> None:
     edge_index = random_graph(9)
-    hood = sparse(edge_index, heads)
+    neighbourhood = sparse(edge_index, heads)
     values = torch.randn(3, CELLS * 2, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(edge_index.shape[1], heads, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda v, w: product(v, w, hood), (values, weight))
+    assert torch.autograd.gradcheck(lambda v, w: product(v, w, neighbourhood), (values, weight))
 
 
 @pytest.mark.parametrize("heads", [1, 3])
 def test_spmm_gradients_of_shared_weights_equal_numeric_ones(heads: int) -> None:
     """An offset without an edge, in between and at the end, has gradient zero."""
     edge_index, offset = random_graph(9), torch.tensor([0, 1, 3]).repeat(3)
-    hood = SparseNeighbourhood(
+    neighbourhood = SparseNeighbourhood(
         EdgeNeighbourhood(edge_index, torch.zeros(6, 4), CELLS, heads, offset)
     )
     values = torch.randn(3, CELLS * 2, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(6, heads, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda v, w: hood.sum(v, hood.prepare(w)), (values, weight))
-    hood.sum(values, hood.prepare(weight)).sum().backward()
+    assert torch.autograd.gradcheck(
+        lambda v, w: neighbourhood.sum(v, neighbourhood.prepare(w)), (values, weight)
+    )
+    neighbourhood.sum(values, neighbourhood.prepare(weight)).sum().backward()
     assert weight.grad is not None
     assert weight.grad.any(1).tolist() == [True, True, False, True, False, False]
 
@@ -104,11 +106,11 @@ def test_spmm_keeps_no_tensor_of_edges_times_batch_times_channels() -> None:
     edge_index = torch.stack(
         [index.repeat_interleave(cells), index.repeat(cells)]
     )  # complete graph
-    hood = sparse(edge_index, channels, cells)
+    neighbourhood = sparse(edge_index, channels, cells)
     values = torch.randn(channels, cells * batch, requires_grad=True)
     weight = torch.randn(cells * cells, channels, requires_grad=True)
     with torch.profiler.profile(profile_memory=True) as profile:
-        product(values, weight, hood).sum().backward()
+        product(values, weight, neighbourhood).sum().backward()
     largest = max(abs(event.self_cpu_memory_usage) for event in profile.events())
     assert 0 < largest < cells * cells * batch * channels * 4 / 8
 
@@ -116,8 +118,8 @@ def test_spmm_keeps_no_tensor_of_edges_times_batch_times_channels() -> None:
 @pytest.mark.parametrize("fast", [False, True])
 def test_neighbourhood_bounds_the_sum_by_the_largest_value(fast: bool) -> None:
     edge_index = random_graph()
-    hood = sparse(edge_index, 2) if fast else sparse(edge_index, 2).edges
-    weight = hood.scaled(torch.randn(edge_index.shape[1], 2) * 10)
+    neighbourhood = sparse(edge_index, 2) if fast else sparse(edge_index, 2).edges
+    weight = neighbourhood.scaled(torch.randn(edge_index.shape[1], 2) * 10)
     into = torch.zeros(CELLS, 2).index_add(0, edge_index[1], weight.abs())
     torch.testing.assert_close(into.amax(0), torch.full((2,), 2.0))
 
@@ -125,9 +127,9 @@ def test_neighbourhood_bounds_the_sum_by_the_largest_value(fast: bool) -> None:
 @pytest.mark.parametrize("fast", [False, True])
 def test_neighbourhood_leaves_small_weights_alone(fast: bool) -> None:
     edge_index = random_graph()
-    hood = sparse(edge_index, 1) if fast else sparse(edge_index, 1).edges
+    neighbourhood = sparse(edge_index, 1) if fast else sparse(edge_index, 1).edges
     weight = torch.full((edge_index.shape[1], 1), 0.01)
-    assert torch.equal(hood.scaled(weight), weight)
+    assert torch.equal(neighbourhood.scaled(weight), weight)
 
 
 def test_neighbourhood_rejects_foreign_cells() -> None:

@@ -17,7 +17,7 @@ from tests.aggregation.conftest import Case, cases, make_case
 @given(case=cases(longest=9, most_cells=120))
 def test_stencil_largest_sum_equals_that_over_edges(case: Case) -> None:
     size = case.random()[1].abs()
-    expected = case.hood("scatter").largest_sum(size)
+    expected = case.neighbourhood("scatter").largest_sum(size)
     torch.testing.assert_close(case.stencil.largest_sum(size), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -25,7 +25,7 @@ def test_stencil_largest_sum_equals_that_over_edges(case: Case) -> None:
 @given(case=cases(longest=4, most_cells=30))
 def test_stencil_largest_sum_has_the_gradient_of_that_over_edges(case: Case) -> None:
     gradients = []
-    for largest_sum in (case.stencil.largest_sum, case.hood("scatter").largest_sum):
+    for largest_sum in (case.stencil.largest_sum, case.neighbourhood("scatter").largest_sum):
         size = case.random()[1].abs().requires_grad_()
         (largest_sum(size) * torch.arange(1.0, case.heads + 1)).sum().backward()
         gradients.append(size.grad)
@@ -52,10 +52,10 @@ def test_stencil_of_a_lattice_scales_like_its_edges(
         }
     )
     graph = LatticeGraph.build(settings)
-    hoods = [make_neighbourhood(graph, [kind], 2, b) for b in ("spmm", "fft", "scatter")]
-    weight = torch.randn(len(hoods[0].edge_attr_O4), 2, dtype=torch.float64) * 3
-    scaled = [hood.scaled(weight) for hood in hoods]
-    assert isinstance(hoods[0], SparseNeighbourhood)
+    neighbourhoods = [make_neighbourhood(graph, [kind], 2, b) for b in ("spmm", "fft", "scatter")]
+    weight = torch.randn(len(neighbourhoods[0].edge_attr_O4), 2, dtype=torch.float64) * 3
+    scaled = [neighbourhood.scaled(weight) for neighbourhood in neighbourhoods]
+    assert isinstance(neighbourhoods[0], SparseNeighbourhood)
     torch.testing.assert_close(scaled[0], scaled[2], rtol=1e-12, atol=0)
     torch.testing.assert_close(scaled[1], scaled[2], rtol=1e-12, atol=0)
 

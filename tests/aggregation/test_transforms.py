@@ -104,13 +104,13 @@ def test_blocks_change_nothing(bytes_at_once: int, transform: str, case: Case) -
     for size in (fourier.BLOCK_BYTES, bytes_at_once):
         with transform_of(transform), pytest.MonkeyPatch.context() as patch:
             patch.setattr(fourier, "BLOCK_BYTES", size)
-            hood = case.hood("fft")
+            neighbourhood = case.neighbourhood("fft")
             values, weight, grad = (
-                t if t.ndim == 2 else columns(t, hood).contiguous() for t in case.random()
+                t if t.ndim == 2 else columns(t, neighbourhood).contiguous() for t in case.random()
             )
-            prepared = hood.prepare(weight)
-            summed, kept = hood.run(values, prepared, True)
-            results.append([summed, *hood.back(grad, prepared, kept)])
+            prepared = neighbourhood.prepare(weight)
+            summed, kept = neighbourhood.run(values, prepared, True)
+            results.append([summed, *neighbourhood.back(grad, prepared, kept)])
     for whole, blocks in zip(*results, strict=True):
         torch.testing.assert_close(whole, blocks, rtol=0, atol=1e-11)
 
@@ -133,9 +133,9 @@ def test_blocks_pair_every_channel_with_its_head(heads: int, repeats: int, at_on
 def test_blocks_are_used() -> None:
     """With room for one spectrum, six channels of a head of their own are six transforms."""
     case = make_case((3, 3, 3), False, [(1, 0, 0)], (6, 6), 2)
-    hood, counted = case.hood("fft"), []
+    neighbourhood, counted = case.neighbourhood("fft"), []
     values, weight, _ = case.random()
-    prepared = hood.prepare(weight)
+    prepared = neighbourhood.prepare(weight)
     with pytest.MonkeyPatch.context() as patch:
         forward = MatrixTransform.forward
 
@@ -145,5 +145,5 @@ def test_blocks_are_used() -> None:
 
         patch.setattr(MatrixTransform, "forward", count)
         patch.setattr(fourier, "BLOCK_BYTES", 1)
-        hood.run(columns(values, hood), prepared, False)
+        neighbourhood.run(columns(values, neighbourhood), prepared, False)
     assert counted == [2] * 6

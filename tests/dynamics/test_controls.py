@@ -35,9 +35,9 @@ def test_wire_copies_the_input_face_to_the_output_face(build: Build) -> None:
     student = control(build, "wire")
     x = torch.randn(4, 80, 3, dtype=torch.float64)
     final = student.dynamics.rollout(x).states_CNB
-    assert torch.equal(final[:, GRAPH.read_cells], x[:, GRAPH.written_cells])
+    assert torch.equal(final[:, GRAPH.output_cells], x[:, GRAPH.input_cells])
     others = torch.ones(80, dtype=torch.bool)
-    others[GRAPH.read_cells] = False
+    others[GRAPH.output_cells] = False
     assert torch.equal(final[:, others], x[:, others])
 
 

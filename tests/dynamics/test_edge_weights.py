@@ -183,14 +183,14 @@ def arrived(settings: LatticeSettings, steps: int, bumps: int, init: str) -> flo
     )
     x_CNB = torch.zeros(4, graph.num_cells, 1, dtype=torch.float64)
     y_CNB = x_CNB.clone()
-    y_CNB[0, graph.written_cells] = 1.0
+    y_CNB[0, graph.input_cells] = 1.0
     found = []
     for seed in range(4):
         torch.manual_seed(seed)
         lattice = Lattice3D(model, graph).double()
         with torch.no_grad():
             moved = lattice.rollout(y_CNB).states_CNB - lattice.rollout(x_CNB).states_CNB
-        found.append(float(moved[0, graph.read_cells].mean()))
+        found.append(float(moved[0, graph.output_cells].mean()))
     return sum(found) / len(found)
 
 

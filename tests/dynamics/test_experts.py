@@ -70,8 +70,8 @@ def test_expert_alone_equals_expert_in_the_lattice(kind: type[Expert]) -> None:
 
 def test_local_expert_closed_form() -> None:
     expert, data = LocalExpert(4, heads=1).double(), random_data()
-    hood = EdgeNeighbourhood(data.edge_index, data.edge_attr, 9, 1)
-    weight = hood.scaled(expert.edge_weights(data.edge_attr, hood.neighbours))
+    neighbourhood = EdgeNeighbourhood(data.edge_index, data.edge_attr, 9, 1)
+    weight = neighbourhood.scaled(expert.edge_weights(data.edge_attr, neighbourhood.neighbours))
     m = torch.zeros(9, 4, dtype=torch.float64)
     for e, (j, i) in enumerate(data.edge_index.t().tolist()):
         m[i] += weight[e, 0] * data.x[j]
@@ -167,11 +167,13 @@ def test_local_expert_without_neighbours_is_one_linear_map(heads: int) -> None:
     expert, cells = LocalExpert(4, heads=heads).double(), 5
     attr = torch.zeros(1, 4, dtype=torch.float64)
     x = torch.randn(cells, 4, dtype=torch.float64)
-    hood = SelfNeighbourhood(attr, cells, heads)
-    weights = hood.prepare(hood.scaled(expert.edge_weights(attr, hood.neighbours)))
+    neighbourhood = SelfNeighbourhood(attr, cells, heads)
+    weights = neighbourhood.prepare(
+        neighbourhood.scaled(expert.edge_weights(attr, neighbourhood.neighbours))
+    )
     kernel = LocalKernel()
     assert kernel.is_linear(expert, self_only=True)
-    ((weight, bias),) = kernel.maps(expert, hood, weights)
+    ((weight, bias),) = kernel.maps(expert, neighbourhood, weights)
     assert bias is None
     inside = (weight @ x.t()).t()
     loops = torch.arange(cells).expand(2, -1)

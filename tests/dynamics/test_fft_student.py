@@ -58,7 +58,7 @@ def test_neighbourhoods_follow_the_setting(backend: Backend, kind: type[Neighbou
     graph = LatticeGraph.build(small_lattice())
     student = build_student(small_model(aggregation=backend), graph, WIDTH)
     assert student.dynamics.backend == backend
-    kinds = [type(hood) for hood in student.dynamics.aggregation.neighbourhoods]
+    kinds = [type(neighbourhood) for neighbourhood in student.dynamics.aggregation.neighbourhoods]
     assert kinds == [SelfNeighbourhood, kind, kind]
     crowded = LatticeGraph.build(small_lattice(local_distance_ratio=0.5, adaptive_radius_min=2.3))
     assert type(make_neighbourhood(crowded, [EdgeType.LOCAL], 2, backend)) is kind

@@ -59,8 +59,8 @@ def test_graph_self_edges_are_local_with_zero_attributes(graph: LatticeGraph) ->
 def test_graph_dtypes(graph: LatticeGraph) -> None:
     integers = [
         graph.edge_index_2E, graph.edge_type_E, graph.edge_offset_E, graph.offsets_O3,
-        graph.offset_type_O, graph.coordinates_N3, graph.depth_N, graph.written_cells,
-        graph.read_cells, graph.edges_of(EdgeType.DISTANT),
+        graph.offset_type_O, graph.coordinates_N3, graph.depth_N, graph.input_cells,
+        graph.output_cells, graph.edges_of(EdgeType.DISTANT),
     ]  # fmt: skip
     assert {tensor.dtype for tensor in integers} == {torch.int64}
     assert graph.edge_attr_E4.dtype == graph.offset_attr_O4.dtype == torch.float32
@@ -96,6 +96,6 @@ def test_graph_morton_numbering_relabels_every_tensor() -> None:
     order_E = torch.argsort(target_E * morton.num_cells + source_E)
     assert torch.equal(torch.stack([source_E, target_E])[:, order_E], plain.edge_index_2E)
     assert torch.equal(morton.edge_attr_E4[order_E], plain.edge_attr_E4)
-    assert torch.equal(name_N[morton.written_cells], plain.written_cells)
-    assert torch.equal(name_N[morton.read_cells], plain.read_cells)
+    assert torch.equal(name_N[morton.input_cells], plain.input_cells)
+    assert torch.equal(name_N[morton.output_cells], plain.output_cells)
     assert torch.equal(morton.depth_N, plain.depth_N[name_N])

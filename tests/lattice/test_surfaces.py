@@ -20,7 +20,7 @@ def test_surfaces_front_and_back_face_in_row_major_order(
     axis: int, numbering: Literal["row_major", "morton"]
 ) -> None:
     graph = _graph(axis=axis, numbering=numbering)
-    for surface, depth in ((graph.written_cells, 0), (graph.read_cells, (2, 3, 4)[axis])):
+    for surface, depth in ((graph.input_cells, 0), (graph.output_cells, (2, 3, 4)[axis])):
         ranges = [range(3), range(4), range(5)]
         ranges[axis] = range(depth, depth + 1)
         expected = [list(cell) for cell in itertools.product(*ranges)]
@@ -31,18 +31,18 @@ def test_surfaces_front_and_back_face_in_row_major_order(
 @pytest.mark.parametrize("numbering", ["row_major", "morton"])
 def test_surfaces_all_faces_are_the_shell(numbering: str) -> None:
     graph = _graph(surface="all_faces", numbering=numbering)
-    cells = graph.coordinates_N3[graph.written_cells].tolist()
+    cells = graph.coordinates_N3[graph.input_cells].tolist()
     inside = [[1, j, k] for j in (1, 2) for k in (1, 2, 3)]
     everything = [list(cell) for cell in itertools.product(range(3), range(4), range(5))]
     assert cells == [cell for cell in everything if cell not in inside]
-    assert graph.read_cells.tolist() == graph.written_cells.tolist()
+    assert graph.output_cells.tolist() == graph.input_cells.tolist()
 
 
 def test_surfaces_volume_is_every_cell_in_row_major_order() -> None:
     graph = _graph(surface="volume", numbering="morton")
     everything = [list(cell) for cell in itertools.product(range(3), range(4), range(5))]
-    assert graph.coordinates_N3[graph.written_cells].tolist() == everything
-    assert graph.read_cells.tolist() == graph.written_cells.tolist()
+    assert graph.coordinates_N3[graph.input_cells].tolist() == everything
+    assert graph.output_cells.tolist() == graph.input_cells.tolist()
 
 
 def test_surfaces_depth_follows_the_axis() -> None:

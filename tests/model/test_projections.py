@@ -70,7 +70,7 @@ def test_mapper_writes_each_number_into_its_own_cell(lift: str, channels: int) -
     for cell in range(20):
         for p in range(channels):
             expected = surface[:, cell * channels + p]
-            assert torch.equal(states[p, graph.written_cells[cell]], expected)
+            assert torch.equal(states[p, graph.input_cells[cell]], expected)
     assert not bool(states[:, 20:].any())
     moved = mapper(surface + torch.eye(20 * channels)[0], torch.zeros(4, 80, 3)) - states
     touched = int((moved[channels:].abs() > 1e-6).any(dim=(0, 2)).sum())
@@ -82,7 +82,7 @@ def test_extractor_reads_the_back_face_and_calibrates_by_least_squares() -> None
     extractor = LatticeToEmbeddingExtractor(small_model(), graph, 24).double()
     states = torch.randn(4, 80, 50, dtype=torch.float64)
     raw = extractor.raw_surface(states)
-    assert torch.equal(raw, states[0, graph.read_cells].t())
+    assert torch.equal(raw, states[0, graph.output_cells].t())
     wanted = 3.0 * raw - 1.0
     extractor.calibrate(raw, wanted)
     surface, correction = extractor(states)
@@ -97,7 +97,7 @@ def test_volume_initializer_by_kind(kind: str) -> None:
     settings = MapperSettings.model_validate({"volume_init": kind})
     volume = VolumeStateInitializer(settings, graph, 4, 20)
     a, b = volume(torch.randn(2, 20)).unbind(-1)
-    assert not bool(a[:, graph.written_cells].any())
+    assert not bool(a[:, graph.input_cells].any())
     assert bool(a[:, 20:].any()) == (kind != "zeros")
     assert torch.equal(a, b) == (kind != "depth_decay")
     if kind == "depth_decay":

@@ -127,11 +127,11 @@ def _free_order(morton: Student) -> torch.Tensor:
 def test_student_edge_order_changes_nothing(build: Build) -> None:
     data, student = embeddings(4), build({"aggregation": "scatter"})
     before = student(data).embedding_BD
-    hoods = [
+    neighbourhoods = [
         h for h in student.dynamics.aggregation.neighbourhoods if isinstance(h, EdgeNeighbourhood)
     ]
-    assert len(hoods) == 2
-    for neighbourhood in hoods:
+    assert len(neighbourhoods) == 2
+    for neighbourhood in neighbourhoods:
         order = torch.randperm(neighbourhood.edge_index_2E.shape[1])
         neighbourhood.edge_index_2E = neighbourhood.edge_index_2E[:, order]
         assert neighbourhood.edge_offset_E is not None

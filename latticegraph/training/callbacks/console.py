@@ -1,4 +1,4 @@
-"""What a person sees while a run trains."""
+"""Console output of a training run."""
 
 from __future__ import annotations
 
