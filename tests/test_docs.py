@@ -15,7 +15,7 @@ from latticegraph.config import load_config
 from latticegraph.config.load import all_keys
 from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
 from latticegraph.lattice import LatticeGraph
-from latticegraph.model import Student
+from latticegraph.model import build_student
 from latticegraph.teachers import build_teacher
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def test_readme_examples_print_what_they_say(
 ) -> None:
     config = load_config("configs/8cube.yaml")
     graph = LatticeGraph.build(config.lattice)
-    student = Student(config.model, graph, config.teacher.dimension)
+    student = build_student(config.model, graph, config.teacher.dimension)
     identity = TeacherIdentity.of(build_teacher(config.teacher), config.teacher)
     model = LatticeModel(student, graph, LatticeModelConfig.of(config, identity))
     model.save_pretrained(user_folder / "runs" / "8cube" / "model")

@@ -145,9 +145,11 @@ class Lattice3D(Dynamics):
     def weights(self) -> Weights:
         """What all steps of a rollout share: edge weights, and the maps of the fused step."""
         sums = self._sums()
-        fused, kernels = fused_step(), self.kernels()
         compiled = self._compiled is not None and torch.is_grad_enabled()
-        if fused is None or compiled or not kernels:
+        if compiled or torch.compiler.is_compiling():
+            return Weights(sums)
+        fused, kernels = fused_step(), self.kernels()
+        if fused is None or not kernels:
             return Weights(sums)
         prepared = fused.prepare(self._experts(), kernels, self.gating, self.aggregation, sums)
         return Weights(sums, (fused, kernels, prepared))
