@@ -9,7 +9,7 @@ from pathlib import Path
 from latticegraph.config import Config
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.evaluation import report_metrics
-from latticegraph.hub import LatticeModel, TeacherIdentity
+from latticegraph.hub import LatticeModel
 from latticegraph.pipeline.header import header_lines
 from latticegraph.pipeline.prepare import Prepared, build_model, prepare
 from latticegraph.pipeline.run_folder import FolderPlan, make_folder, plan_folder
@@ -50,12 +50,8 @@ class FittedRun:
         Raises:
             CheckpointError: when the checkpoint is gone or damaged.
         """
-        cache, settings = self.prepared.cache, self.config.teacher
-        model = load_checkpoint_model(
-            self.result.best_checkpoint,
-            trust=class_paths(self.config.model_dump(mode="json")),
-            identity=TeacherIdentity.of(cache.teacher, settings),
-        )
+        trust = class_paths(self.config.model_dump(mode="json"))
+        model = load_checkpoint_model(self.result.best_checkpoint, trust)
         return model.to(self.prepared.device)
 
 
@@ -97,6 +93,7 @@ def fit(config: Config, resume: str = "false", processes: Processes = ALONE) -> 
             cache_hit_rate=prepared.hit_rate,
             validation_texts=[sample.target for sample in prepared.splits.validation],
             processes=processes,
+            teacher=prepared.identity,
         )
         result = trainer.fit(resume_from=checkpoint)
         run = FittedRun(prepared, run_dir, result, processes)

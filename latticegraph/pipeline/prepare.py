@@ -18,6 +18,7 @@ from latticegraph.aggregation import divide_cells, resolve_backend
 from latticegraph.config import Config
 from latticegraph.data import Sample, Splits, load_samples
 from latticegraph.distributed import ALONE, Processes
+from latticegraph.hub import TeacherIdentity
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student, build_student
 from latticegraph.teachers import EmbeddingCache, build_teacher
@@ -51,6 +52,11 @@ class Prepared:
     validation: EmbeddingPairs
     heldout: EmbeddingPairs
     hit_rate: float
+
+    @property
+    def identity(self) -> TeacherIdentity:
+        """Which teacher made the embeddings."""
+        return TeacherIdentity.of(self.cache.teacher, self.config.teacher)
 
 
 def build_model(

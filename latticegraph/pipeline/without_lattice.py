@@ -97,6 +97,7 @@ def train_control(run: FittedRun) -> TrainingResult:
             folder,
             cache_hit_rate=prepared.hit_rate,
             processes=processes,
+            teacher=prepared.identity,
         )
         return trainer.fit(resume_from=RunFolder(folder).last if continues else None)
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
+from latticegraph.hub import LatticeModel, LatticeModelConfig
 from latticegraph.training.checkpoint import read_parts
 
 
-def load_checkpoint_model(
-    path: str | Path, trust: Sequence[str] = (), identity: TeacherIdentity | None = None
-) -> LatticeModel:
+def load_checkpoint_model(path: str | Path, trust: Sequence[str] = ()) -> LatticeModel:
     """Build the model of a checkpoint, on the CPU.
 
     Args:
         path: usually ``<run>/checkpoints/best.safetensors``.
         trust: class paths outside the package that the model may use; their code runs.
-        identity: of the teacher that made the embeddings, for a checkpoint of a trainer that was
-            given embeddings alone.
 
     Raises:
         CheckpointError: when the file is missing, damaged, foreign or of another version.
@@ -27,6 +23,4 @@ def load_checkpoint_model(
     path = Path(path)
     metadata, parts = read_parts(path)
     config = LatticeModelConfig.from_json(metadata["model"], trust, str(path))
-    if config.identity is None and identity is not None:
-        config = config.model_copy(update={"identity": identity})
     return LatticeModel.build(config, parts["student"], path)

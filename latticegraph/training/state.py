@@ -14,7 +14,7 @@ from torch import Tensor
 from latticegraph.config import Config
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import CheckpointError
-from latticegraph.hub import load_weights
+from latticegraph.hub import TeacherIdentity, load_weights
 from latticegraph.losses import Objective
 from latticegraph.model import Student
 from latticegraph.training.batches import EmbeddingPairs
@@ -98,6 +98,7 @@ class TrainingState:
         folder: of the run.
         device: where the student computes.
         processes: of the run.
+        teacher: whose embeddings the student learns; None where only embeddings are known.
 
     Attributes:
         optimizer: of the student.
@@ -123,7 +124,9 @@ class TrainingState:
         folder: RunFolder,
         device: torch.device,
         processes: Processes = ALONE,
+        teacher: TeacherIdentity | None = None,
     ) -> None:
+        self.teacher = teacher
         self.config = config
         self.student = student
         self.objective = objective
@@ -167,6 +170,7 @@ class TrainingState:
             self.optimizer.tensors(),
             random_state(self.device),
             self.means.tensors(),
+            self.teacher,
         )
         write_checkpoint(path, snapshot)
 

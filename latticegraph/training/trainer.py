@@ -12,6 +12,7 @@ from rich.console import Console
 from latticegraph.config import Config
 from latticegraph.distributed import ALONE, Processes, copy_from_writer
 from latticegraph.errors import ConfigError
+from latticegraph.hub import TeacherIdentity
 from latticegraph.lattice import LatticeGraph
 from latticegraph.losses import build_objective
 from latticegraph.model import Student
@@ -53,6 +54,7 @@ class EmbeddingTrainer:
         processes: of the run; only the writer makes files and shows progress.
         callbacks: called in order, after logging and early stopping and before validation and
             checkpoints.
+        teacher: whose embeddings the pairs hold; its identity is kept in the checkpoints.
         sampler: of the batches; None: every epoch shows all training pairs in a random order.
 
     Attributes:
@@ -78,6 +80,7 @@ class EmbeddingTrainer:
         processes: Processes = ALONE,
         callbacks: Sequence[Callback] = (),
         sampler: Sampler | None = None,
+        teacher: TeacherIdentity | None = None,
     ) -> None:
         check_processes(config, processes)
         check_pairs(student, train, validation)
@@ -98,7 +101,9 @@ class EmbeddingTrainer:
         )
         objective.set_processes(processes)
         device, folder = resolve_device(config.run, processes), RunFolder(Path(run_dir))
-        self.state = TrainingState(config, student, objective, plan, folder, device, processes)
+        self.state = TrainingState(
+            config, student, objective, plan, folder, device, processes, teacher
+        )
         self.updater = Updater(
             student, objective, self.state.optimizer, settings, folder, processes, self.state.scale
         )

@@ -56,6 +56,8 @@ def test_lattice_off_keeps_the_weights_and_loses_the_signal(
     report = train(make_config())["report"]
     best = tmp_path / "runs" / "small" / "checkpoints" / "best.safetensors"
     model = load_checkpoint_model(best)
+    assert model.config.identity is not None
+    assert model.config.identity.fingerprint == report["teacher"]["fingerprint"]
     off = switched_off(model)
     assert isinstance(off.student.dynamics, Identity)
     assert model.student.settings == model.config.model
