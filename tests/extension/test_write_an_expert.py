@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from latticegraph import load_config
 from latticegraph.errors import ConfigError
 from latticegraph.model import build_student
-from tests.extension.conftest import VARIANTS, merged, write_page
+from tests.extension.conftest import VARIANTS, write_page
 
 ROOT = Path(__file__).parents[2]
 PAGE = "write_an_expert.md"
@@ -42,20 +41,6 @@ def test_tests_of_the_page_pass(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout
-
-
-@pytest.mark.slow
-def test_expert_of_the_page_trains_in_two_processes(tmp_path, monkeypatch):
-    monkeypatch.chdir(write_page(tmp_path, PAGE))
-    merged(tmp_path, PAGE, ())
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *(str(ROOT / "scripts" / "train.py"), "--config", "merged.yaml"),
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert records(tmp_path / "runs" / "page")[-1]["update"] == 2
 
 
 @pytest.mark.parametrize(
