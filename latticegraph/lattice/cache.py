@@ -5,10 +5,7 @@ Shapes: E edges.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import uuid
 from pathlib import Path
 
 import torch
@@ -16,10 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from latticegraph.config import LatticeSettings
+from latticegraph.digests import tensors_sha256, text_sha256
 from latticegraph.errors import CacheError
+from latticegraph.files import replace_file
 from latticegraph.lattice.edge_list import EdgeList
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def edge_fingerprint(settings: LatticeSettings) -> str:
@@ -38,7 +37,7 @@ def edge_fingerprint(settings: LatticeSettings) -> str:
 
 def cache_path(folder: str | Path, settings: LatticeSettings) -> Path:
     """The file in ``folder`` (``~`` allowed) that holds the edges of this lattice."""
-    digest = hashlib.sha256(edge_fingerprint(settings).encode("utf-8")).hexdigest()
+    digest = text_sha256(edge_fingerprint(settings))
     size = "x".join(str(side) for side in settings.dimensions)
     return Path(folder).expanduser() / f"lattice-{size}-{digest[:16]}.safetensors"
 
@@ -55,17 +54,9 @@ def save_edges(folder: str | Path, settings: LatticeSettings, edges: EdgeList) -
         "edge_index_2E": edges.edge_index_2E.to(torch.int32).contiguous(),
         "edge_offset_E": edges.edge_offset_E.to(torch.int32).contiguous(),
     }
-    metadata = {"fingerprint": edge_fingerprint(settings), "sha256": _digest(tensors)}
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    metadata = {"fingerprint": edge_fingerprint(settings), "sha256": tensors_sha256(tensors)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-            with temporary.open("rb+") as handle:
-                os.fsync(handle.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_file(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
     except (OSError, SafetensorError) as error:
         raise CacheError(
             "lattice.cache_dir",
@@ -99,7 +90,7 @@ def load_edges(folder: str | Path, settings: LatticeSettings) -> EdgeList | None
         )
     if set(tensors) != {"edge_index_2E", "edge_offset_E"}:
         raise _damaged(path, f"tensors {sorted(tensors)}")
-    if metadata.get("sha256") != _digest(tensors):
+    if metadata.get("sha256") != tensors_sha256(tensors):
         raise _damaged(path, "its checksum does not match")
     return EdgeList(
         tensors["edge_index_2E"].to(torch.int64), tensors["edge_offset_E"].to(torch.int64)
@@ -112,10 +103,3 @@ def _damaged(path: Path, reason: str) -> CacheError:
         f"expected an intact lattice cache, got a damaged file ({reason})",
         "Delete the file; the next run writes it anew",
     )
-
-
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(tensors[name].numpy().data)
-    return digest.hexdigest()

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from latticegraph.config import TeacherSettings
+from latticegraph.digests import file_sha256
 from latticegraph.errors import TeacherError
-from latticegraph.teachers.model_folder import file_sha256
 from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
 
 

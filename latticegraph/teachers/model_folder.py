@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from latticegraph.digests import file_sha256
 from latticegraph.errors import TeacherError
 
 DECIDING_SUFFIXES = (".json", ".model", ".safetensors", ".txt")
@@ -89,12 +90,6 @@ def folder_fingerprint(folder: Path, **choices: object) -> str:
         digest.update(path.name.encode("utf-8") + b"\0")
         digest.update(file_sha256(path))
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> bytes:
-    """SHA-256 of one file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _name(path: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from latticegraph.errors import CacheError
+from latticegraph.files import replace_file
 from latticegraph.teachers.protocol import Embeddings, Teacher
 
 FORMAT_VERSION = 1
@@ -125,12 +126,8 @@ class RowStore:
             (self.folder / name).write_bytes(b"")
         # By the generation a process that holds row numbers sees that the store was dropped.
         meta = self._owner() | {"generation": uuid.uuid4().hex}
-        temporary = meta_path.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(meta, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, meta_path)
+        text = json.dumps(meta, indent=1).encode("utf-8")
+        replace_file(meta_path, lambda temporary: temporary.write_bytes(text))
 
     def _owner(self) -> dict[str, Any]:
         return {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from latticegraph.config import Config
+from latticegraph.digests import text_sha256
 from latticegraph.distributed import Processes
 from latticegraph.errors import CheckpointError, ConfigError, DataError
 from latticegraph.model import Student
@@ -132,7 +132,7 @@ def decisive_settings(config: Config) -> dict[str, Any]:
 def config_fingerprint(config: Config) -> str:
     """SHA-256 of :func:`decisive_settings`."""
     text = json.dumps(decisive_settings(config), sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return text_sha256(text)
 
 
 def check_same_config(path: Path, stored: Config, wanted: Config) -> None:
