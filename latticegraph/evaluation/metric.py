@@ -6,6 +6,7 @@ Legend: N samples, D teacher width.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ RESERVED = frozenset(
 )
 
 
-class Metric:
+class Metric(ABC):
     """One number that says how good predictions are.
 
     Subclass it, set the attributes and write :meth:`compute`.
@@ -55,6 +56,7 @@ class Metric:
     format: str = ".3f"
     needs: tuple[str, ...] = ("prediction_ND", "target_ND")
 
+    @abstractmethod
     def compute(self, *args: Any, **needed: Any) -> float:
         """The value for some samples, a finite number.
 
@@ -62,7 +64,6 @@ class Metric:
             args: none.
             needed: arrays, as named by :attr:`needs`.
         """
-        raise NotImplementedError
 
 
 def compute_metrics(

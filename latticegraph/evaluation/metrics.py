@@ -150,7 +150,7 @@ def _with_own(built_in: tuple[Metric, ...], paths: Sequence[str]) -> tuple[Metri
     own = []
     for index, path in enumerate(paths):
         where = f"evaluation.metrics.{index}"
-        own.append(make(load_class(path, where, Metric), {}, where))
+        own.append(make(load_class(path, where, Metric), {}, where))  # type: ignore[type-abstract]
         taken = (*METRICS, *ANSWER_METRICS, *own)
         check_metrics(taken, where)
     return (*built_in, *own)

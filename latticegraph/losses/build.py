@@ -115,7 +115,7 @@ def _check_weights(objective: Objective, phases: Sequence[PhaseSettings]) -> Non
 def _load(place: int, extra: ExtraLossSettings, context: LossContext) -> LossTerm:
     """A term whose class is defined outside the package."""
     where = f"losses.extra.{place}"
-    kind = load_class(extra.kind, f"{where}.kind", LossTerm)
+    kind = load_class(extra.kind, f"{where}.kind", LossTerm)  # type: ignore[type-abstract]
     term = make(kind, extra.options, f"{where}.options")
     term.setup(context)
     return term

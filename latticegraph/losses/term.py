@@ -5,6 +5,7 @@ Legend: B batch, D teacher width.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import ClassVar, cast
 
@@ -34,7 +35,7 @@ class LossContext:
     graph: LatticeGraph
 
 
-class LossTerm(nn.Module):
+class LossTerm(nn.Module, ABC):
     """Base class of every loss term.
 
     A subclass names the fields of :class:`~latticegraph.model.StudentOutput` that it reads and
@@ -65,13 +66,13 @@ class LossTerm(nn.Module):
             processes: those that share the batch or the lattice.
         """
 
+    @abstractmethod
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
         """The loss of a batch, before its weight.
 
         Shapes:
             target_BD: [B, D]; result: scalar.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
 
 
 class DeclaredFields:
