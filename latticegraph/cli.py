@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -150,11 +151,16 @@ def _train(options: argparse.Namespace, processes: Processes | None = None) -> i
     processes = processes or ALONE
     if not processes.is_writer:
         logging.getLogger("latticegraph").setLevel(logging.ERROR)
-    outcome = finish(fit(config, options.resume, processes))
+    outcome = finish(fit(config, options.resume, processes), _typed())
     status = 128 + int(outcome["signal"]) if outcome["reason"] == "interrupted" else 0
     if processes.is_writer:
         _show_outcome(outcome)
     return status
+
+
+def _typed() -> str:
+    """The command as it was typed."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _show_outcome(outcome: dict[str, Any]) -> None:

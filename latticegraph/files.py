@@ -56,7 +56,11 @@ def write_text(path: Path, text: str, where: str) -> None:
     Raises:
         ConfigError: when the disk is full or the folder refuses.
     """
-    data = text.encode("utf-8")
+    write_bytes(path, text.encode("utf-8"), where)
+
+
+def write_bytes(path: Path, data: bytes, where: str) -> None:
+    """Write ``data`` as it is; see :func:`write_text`."""
     try:
         replace_file(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error:

@@ -5,6 +5,7 @@ from latticegraph.config.lattice import LatticeSettings
 from latticegraph.config.load import dump_config, load_config
 from latticegraph.config.losses import LossSettings
 from latticegraph.config.model import ModelSettings
+from latticegraph.config.report import ReportSettings
 from latticegraph.config.root import Config, RunSettings
 from latticegraph.config.sources import DataSettings, TeacherSettings
 from latticegraph.config.training import PhaseSettings, TrainingSettings
@@ -17,6 +18,7 @@ __all__ = [
     "LossSettings",
     "ModelSettings",
     "PhaseSettings",
+    "ReportSettings",
     "RunSettings",
     "TeacherSettings",
     "TrainingSettings",

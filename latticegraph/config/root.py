@@ -11,6 +11,7 @@ from latticegraph.config.evaluation import EvaluationSettings
 from latticegraph.config.lattice import LatticeSettings
 from latticegraph.config.losses import LossSettings
 from latticegraph.config.model import ModelSettings
+from latticegraph.config.report import ReportSettings
 from latticegraph.config.section import Section
 from latticegraph.config.sources import DataSettings, TeacherSettings
 from latticegraph.config.training import TrainingSettings
@@ -52,6 +53,7 @@ class Config(Section):
     data: DataSettings = DataSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")
     def _phase_losses(self) -> Config:

@@ -1,6 +1,8 @@
 """Held-out metrics, baselines at the same bottleneck, and the report."""
 
 from latticegraph.evaluation.baselines import fit_baselines
+from latticegraph.evaluation.bootstrap import Difference, GroupBootstrap
+from latticegraph.evaluation.decoder_network import DecoderNetwork
 from latticegraph.evaluation.linear_autoencoder import LinearAutoencoder
 from latticegraph.evaluation.linear_baselines import (
     Baseline,
@@ -11,22 +13,30 @@ from latticegraph.evaluation.linear_baselines import (
 from latticegraph.evaluation.metric import Metric, compute_metrics
 from latticegraph.evaluation.metrics import report_metrics, validation_metrics
 from latticegraph.evaluation.mlp_autoencoder import MlpAutoencoder
+from latticegraph.evaluation.random_features import RandomFeatures
 from latticegraph.evaluation.report import build_report, write_report
-from latticegraph.evaluation.report_text import console_table, render_markdown, verdicts
-from latticegraph.evaluation.rows import EmbeddingSplit, Row, measure_rows
+from latticegraph.evaluation.report_text import console_table, render_markdown
+from latticegraph.evaluation.rows import EmbeddingSplit, Row, SizedRow, measure_rows
 from latticegraph.evaluation.sts import SimilarityPair, read_sts, sts_spearman
+from latticegraph.evaluation.verdicts import best_update, verdicts
 
 __all__ = [
     "Baseline",
+    "DecoderNetwork",
+    "Difference",
     "EmbeddingSplit",
+    "GroupBootstrap",
     "IdentityBaseline",
     "LinearAutoencoder",
     "MeanBaseline",
     "Metric",
     "MlpAutoencoder",
     "PcaBaseline",
+    "RandomFeatures",
     "Row",
     "SimilarityPair",
+    "SizedRow",
+    "best_update",
     "build_report",
     "compute_metrics",
     "console_table",

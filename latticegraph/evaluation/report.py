@@ -7,12 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from latticegraph.errors import DataError
 from latticegraph.evaluation.arrays import Floats
+from latticegraph.evaluation.bootstrap import GroupBootstrap
+from latticegraph.evaluation.charts import FOLDER as CHARTS
+from latticegraph.evaluation.charts import draw_charts
+from latticegraph.evaluation.html_page import render_html
 from latticegraph.evaluation.metric import Metric
 from latticegraph.evaluation.report_text import render_markdown
-from latticegraph.evaluation.rows import EmbeddingSplit, Row, measure_rows
-from latticegraph.files import write_text
+from latticegraph.evaluation.rows import EmbeddingSplit, Row, SizedRow, measure_row
+from latticegraph.files import write_bytes
 
 
 def build_report(
@@ -22,7 +28,9 @@ def build_report(
     baselines: Sequence[Row],
     metrics: Sequence[Metric],
     heldout: EmbeddingSplit,
+    groups: Sequence[str],
     train_mean_D: Floats,
+    attribution: Sequence[SizedRow] = (),
 ) -> dict[str, Any]:
     """Measure every row by every metric; the core of ``report.json``.
 
@@ -30,39 +38,67 @@ def build_report(
         task: ``reconstruction`` or ``question_answer``.
         models: the student and its controls; each has a key of its own in the report.
         baselines: below the key ``baselines``.
-        metrics: columns.
+        metrics: columns; explained variance is among them.
         heldout: embeddings that nothing was fitted to.
+        groups: the group of every held-out sample.
         train_mean_D: mean of the training targets.
+        attribution: rows that say where the student's score comes from, below the key
+            ``attribution``, each with its ``parameters`` and the ``difference`` to the student.
 
     Returns:
-        ``task``, one key per model, and ``baselines``; ``metrics`` (title and format by name) and
-        ``rows`` (title by place) say how to show them.
+        ``task``, one key per model, ``baselines`` and ``attribution``; ``differences`` in explained
+        variance, student minus row, for the other models and the baselines, each with an interval
+        (see :class:`~latticegraph.evaluation.bootstrap.GroupBootstrap`); ``heldout`` (samples and
+        groups); ``metrics`` (title and format by name) and ``rows`` (title by place) say how to
+        show them.
 
     Raises:
         DataError: a row predicts another shape or NaN, or a metric is no finite number.
     """
-    titles = {row.name: row.title for row in models}
-    titles |= {f"baselines.{row.name}": row.title for row in baselines}
+    sections = {"": models, "baselines.": baselines, "attribution.": attribution}
+    measured = {
+        place + row.name: measure_row(row, metrics, heldout, train_mean_D)
+        for place, rows in sections.items()
+        for row in rows
+    }
+    spread_N = np.square(heldout.target_ND - train_mean_D).sum(axis=1)
+    bootstrap = GroupBootstrap(groups, spread_N)
+    first, *others = measured
+    errors = {place: measured[place].error_N for place in others}
+    found = bootstrap.differences(measured[first].error_N, errors)
+    differences = {place: difference.to_json() for place, difference in found.items()}
     return {
         "task": task,
-        **measure_rows(models, metrics, heldout, train_mean_D),
-        "baselines": measure_rows(baselines, metrics, heldout, train_mean_D),
+        **{row.name: measured[row.name].metrics for row in models},
+        "baselines": {row.name: measured[f"baselines.{row.name}"].metrics for row in baselines},
+        "attribution": {
+            row.name: {
+                **measured[f"attribution.{row.name}"].metrics,
+                "parameters": row.parameters,
+                "difference": differences.pop(f"attribution.{row.name}"),
+            }
+            for row in attribution
+        },
+        "differences": {
+            place.removeprefix("baselines."): value for place, value in differences.items()
+        },
+        "heldout": {"samples": bootstrap.samples, "groups": bootstrap.groups},
         "metrics": {metric.name: _shown(metric) for metric in metrics},
-        "rows": titles,
+        "rows": {place + row.name: row.title for place, rows in sections.items() for row in rows},
     }
 
 
 def write_report(folder: str | Path, report: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write ``report.json`` and ``report.md`` into ``folder`` (made where missing).
+    """Write ``report.json``, ``report.md``, ``report.html`` and ``charts/`` into ``folder``.
 
     Each file appears whole or not at all.
 
     Args:
-        folder: where to write.
-        report: made by :func:`build_report`; further keys are kept in the JSON.
+        folder: where to write; made where missing.
+        report: made by :func:`build_report`, with what the run adds.
 
     Returns:
-        The paths of both files.
+        The paths of ``report.json`` and ``report.md``.
 
     Raises:
         DataError: when the report holds a number that JSON cannot.
@@ -75,9 +111,16 @@ def write_report(folder: str | Path, report: Mapping[str, Any]) -> tuple[Path, P
         raise DataError(
             "report", f"expected finite numbers and text, got: {error}", "Check what was measured"
         ) from error
-    files = {folder / "report.json": text, folder / "report.md": render_markdown(report)}
+    charts = draw_charts(report)
+    pictures = [f"{CHARTS}/{name}" for name in charts if name.endswith(".svg")]
+    files = {
+        **{folder / CHARTS / name: content for name, content in charts.items()},
+        folder / "report.json": text.encode(),
+        folder / "report.md": render_markdown(report, pictures).encode(),
+        folder / "report.html": render_html(report, charts).encode(),
+    }
     for path, content in files.items():
-        write_text(path, content, "run.output_dir")
+        write_bytes(path, content, "run.output_dir")
     return folder / "report.json", folder / "report.md"
 
 

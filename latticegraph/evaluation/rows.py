@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from latticegraph.evaluation.arrays import ArrayOrTensor, Floats, as_float64, check_same_shape
 from latticegraph.evaluation.metric import Metric, compute_metrics
 
@@ -26,6 +28,14 @@ class Row(Protocol):
 
     def predict(self, source_ND: Floats, /) -> ArrayOrTensor:
         """Predicted targets. Shapes: [N, D] to [N, D]."""
+
+
+class SizedRow(Row, Protocol):
+    """A row that says how many numbers were fitted to make it."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained or fitted values."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,39 @@ class EmbeddingSplit:
         return cls(source, target)
 
 
+@dataclass(frozen=True)
+class MeasuredRow:
+    """What a row scores.
+
+    Attributes:
+        metrics: values by the name of the metric.
+        error_N: squared error of every held-out sample, of which intervals are made.
+    """
+
+    metrics: dict[str, float]
+    error_N: Floats
+
+
+def measure_row(
+    row: Row, metrics: Sequence[Metric], heldout: EmbeddingSplit, train_mean_D: Floats
+) -> MeasuredRow:
+    """Every metric of one row, and its errors; it predicts once.
+
+    Args:
+        row: what predicts.
+        metrics: what is measured.
+        heldout: embeddings that nothing was fitted to.
+        train_mean_D: mean of the training targets.
+
+    Raises:
+        DataError: the row predicts another shape or NaN, or a metric is no finite number.
+    """
+    prediction_ND = as_float64("prediction", row.predict(heldout.source_ND))
+    target_ND = heldout.target_ND
+    values = compute_metrics(metrics, prediction_ND, target_ND, train_mean_D, heldout.source_ND)
+    return MeasuredRow(values, np.square(target_ND - prediction_ND).sum(axis=1))
+
+
 def measure_rows(
     rows: Sequence[Row],
     metrics: Sequence[Metric],
@@ -78,13 +121,4 @@ def measure_rows(
     Raises:
         DataError: a row predicts another shape or NaN, or a metric is no finite number.
     """
-    return {
-        row.name: compute_metrics(
-            metrics,
-            row.predict(heldout.source_ND),
-            heldout.target_ND,
-            train_mean_D,
-            heldout.source_ND,
-        )
-        for row in rows
-    }
+    return {row.name: measure_row(row, metrics, heldout, train_mean_D).metrics for row in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from latticegraph.data.load import without_repeats
 from latticegraph.errors import CheckpointError, ConfigError, DataError, TeacherError
 from latticegraph.evaluation import sts_spearman
 from latticegraph.hub import LatticeModel
+from latticegraph.pipeline.attribution import frozen_checkpoint, wants_frozen
+from latticegraph.pipeline.curves import read_curves
 from latticegraph.pipeline.prepare import Prepared, embed_samples, prepare, text_fingerprint
 from latticegraph.pipeline.report_run import make_report
 from latticegraph.pipeline.without_lattice import control_checkpoint
@@ -50,7 +53,8 @@ def evaluate(
         sts: STS-B pairs (``.tsv``, ``.jsonl``); adds ``sts`` with the Spearman correlation of
             student and teacher.
         config_file: in place of the run's own ``config.yaml``.
-        overrides: ``dotted.key=value`` of the sections run, teacher, data and evaluation.
+        overrides: ``dotted.key=value`` of the sections run, teacher, data, evaluation and
+            report.
         trust: class paths outside the package that the run names and whose code may run; those in
             ``config_file`` and ``overrides`` are the caller's own.
 
@@ -62,7 +66,7 @@ def evaluate(
         LatticeGraphError: the run is unfinished, its text or teacher changed, it names a class path
             that is not trusted, or no unseen text is left.
     """
-    run_dir = Path(run_dir)
+    run_dir, names = Path(run_dir), [str(name) for name in data]
     report = _own_report(run_dir)
     best = RunFolder(run_dir).best
     stored = read_checkpoint(best).config
@@ -75,16 +79,21 @@ def evaluate(
         model = load_checkpoint_model(best, trust).to(device)
         retrained = load_checkpoint_model(control_checkpoint(run_dir), trust).to(device)
         _check_settings(stored, config)
+        frozen = _frozen(run_dir, config, trust)
         samples = _read(data, config)
         prepared = prepare(config, device)
         _check_origin(report, prepared)
         prepared = _with_unseen(prepared, samples)
-        result = make_report(prepared, model, retrained)
+        result = make_report(prepared, model, retrained, frozen)
         if sts is not None:
             result["sts"] = _similarity(prepared, model, sts)
     result["training"] = report["training"]
+    result["curves"] = read_curves(run_dir)
+    result["command"] = shlex.join(
+        ["latticegraph", "evaluate", "--run", str(run_dir), "--data", *names]
+    )
     result["data"] |= {
-        "files": [str(name) for name in data],
+        "files": names,
         "seen_in_training": len(samples) - len(prepared.splits.heldout),
     }
     return result
@@ -118,6 +127,21 @@ def _own_report(run_dir: Path) -> dict[str, Any]:
     return report
 
 
+def _frozen(run_dir: Path, config: Config, trust: Sequence[str]) -> LatticeModel | None:
+    """The run's model with a frozen lattice, where the report wants it."""
+    if not wants_frozen(config):
+        return None
+    path = frozen_checkpoint(run_dir)
+    if not path.is_file():
+        raise CheckpointError(
+            "report.attribution",
+            f"expected a frozen lattice in the folder of the run for 'full', got no file '{path}'",
+            f"Set report.attribution=quick, or train it: train --config {run_dir / 'config.yaml'} "
+            "--resume auto --set report.attribution=full",
+        )
+    return load_checkpoint_model(path, trust).to(resolve_device(config.run))
+
+
 def _check_trust(run_dir: Path, config: Config, trust: Sequence[str]) -> None:
     """Refuse class paths that come with the run's folder, unless the caller allows them."""
     path = run_dir / "config.yaml"
@@ -139,7 +163,7 @@ def _check_settings(stored: Config, config: Config) -> None:
             raise ConfigError(
                 key,
                 f"expected {old.get(key)!r} as the run was trained, got {new.get(key)!r}",
-                "Change only keys of run, teacher, data and evaluation, or train again",
+                "Change only keys of run, teacher, data, evaluation and report, or train again",
             )
 
 

@@ -34,6 +34,11 @@ class ModelRow:
         self.batch_size = batch_size
         self.precision = precision
 
+    @property
+    def parameters(self) -> int:
+        """Number of trained values of the model."""
+        return self.model.parameters
+
     def predict(self, source_ND: Floats, /) -> Tensor:
         """Predicted targets; the prediction with its cost is kept in ``prediction``.
 

@@ -1,21 +1,12 @@
-"""The report of a trained model: its metrics beside every control and baseline.
-
-Legend: N samples, D teacher width.
-"""
+"""The report of a trained model: its metrics beside every control and baseline."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from latticegraph.data import Sample
-from latticegraph.decoding import TextDecoder
 from latticegraph.evaluation import (
     EmbeddingSplit,
     build_report,
@@ -25,6 +16,9 @@ from latticegraph.evaluation import (
 )
 from latticegraph.hub import LatticeModel
 from latticegraph.lattice import count_edges
+from latticegraph.pipeline.attribution import attribution_rows, train_frozen
+from latticegraph.pipeline.curves import read_curves
+from latticegraph.pipeline.decoded import decoded_examples
 from latticegraph.pipeline.fit_run import MODEL_FOLDER, FittedRun
 from latticegraph.pipeline.model_row import ModelRow
 from latticegraph.pipeline.prepare import Prepared, text_fingerprint
@@ -36,31 +30,68 @@ from latticegraph.training.machine import training_session
 _log = logging.getLogger(__name__)
 
 
-def report(run: FittedRun) -> dict[str, Any] | None:
-    """Train the control, fit the baselines, measure all on held-out text and write the report.
+@dataclass(frozen=True)
+class SideRuns:
+    """How the trainings beside a run ended.
 
-    Writes ``report.json`` and ``report.md``, and the results into the card of the saved model.
+    Attributes:
+        control: the same model without a lattice.
+        frozen: the same model with a frozen lattice; None where the report does not need it, or
+            the control was interrupted.
+    """
+
+    control: TrainingResult
+    frozen: TrainingResult | None = None
+
+    @property
+    def interrupted(self) -> TrainingResult | None:
+        """The one that a signal stopped."""
+        ended = (self.control, self.frozen)
+        return next((one for one in ended if one and one.reason == "interrupted"), None)
+
+
+def train_side_runs(run: FittedRun) -> SideRuns:
+    """Train what the report compares with; nothing more after an interruption.
+
+    Args:
+        run: of :func:`~latticegraph.pipeline.fit_run.fit`, not interrupted.
+
+    Raises:
+        TrainingError: when a loss is no longer finite.
+    """
+    control = train_control(run)
+    return SideRuns(control, None if control.reason == "interrupted" else train_frozen(run))
+
+
+def report(run: FittedRun) -> dict[str, Any] | None:
+    """Train the controls, fit the baselines, measure all on held-out text and write the report.
+
+    Writes ``report.json``, ``report.md``, ``report.html`` and ``charts/``, and the results into the
+    card of the saved model.
 
     Args:
         run: of :func:`~latticegraph.pipeline.fit_run.fit`, not interrupted.
 
     Returns:
-        The report; None when a signal interrupted the control, and in every process but the writer.
+        The report; None when a signal interrupted a control, and in every process but the writer.
 
     Raises:
         LatticeGraphError: a metric is no finite number, or the disk refuses.
     """
-    return write_run_report(run, train_control(run))
+    return write_run_report(run, train_side_runs(run))
 
 
-def write_run_report(run: FittedRun, control: TrainingResult) -> dict[str, Any] | None:
+def write_run_report(
+    run: FittedRun, side: SideRuns, command: str | None = None
+) -> dict[str, Any] | None:
     """The second half of :func:`report`.
 
     Args:
         run: of :func:`~latticegraph.pipeline.fit_run.fit`.
-        control: how the training of the control ended.
+        side: of :func:`train_side_runs`.
+        command: that started the run; None names the one that repeats it.
     """
-    if control.reason == "interrupted" or not run.processes.is_writer:
+    if side.interrupted or not run.processes.is_writer:
         return None
     _log.info("report: measuring on held-out text beside the baselines")
     config, device = run.config, run.prepared.device
@@ -68,20 +99,34 @@ def write_run_report(run: FittedRun, control: TrainingResult) -> dict[str, Any] 
         model = run.best_model()
         trust = class_paths(config.model_dump(mode="json"))
         retrained = load_checkpoint_model(control_checkpoint(run.folder), trust).to(device)
-        made = make_report(run.prepared, model, retrained)
-    made |= {"run": run.folder.name, "training": _training_summary(run.result, control)}
+        frozen = None
+        if side.frozen is not None:
+            frozen = load_checkpoint_model(side.frozen.best_checkpoint, trust).to(device)
+        made = make_report(run.prepared, model, retrained, frozen)
+    made |= {
+        "run": run.folder.name,
+        "training": _training_summary(run.result, side),
+        "curves": read_curves(run.folder),
+        "command": command or f"latticegraph train --config {run.folder / 'config.yaml'}",
+    }
     write_report(run.folder, made)
     model.write_card(run.folder / MODEL_FOLDER, made["student"])
     return made
 
 
-def make_report(prepared: Prepared, model: LatticeModel, retrained: LatticeModel) -> dict[str, Any]:
+def make_report(
+    prepared: Prepared,
+    model: LatticeModel,
+    retrained: LatticeModel,
+    frozen: LatticeModel | None = None,
+) -> dict[str, Any]:
     """Measure everything on ``prepared.heldout``; baselines are fitted on ``prepared.train``.
 
     Args:
         prepared: text and embeddings; its held-out part is what is measured.
         model: trained, on its device.
         retrained: the control that was trained without a lattice.
+        frozen: the same model with a frozen lattice, where ``report.attribution`` is full.
 
     Raises:
         DataError: when a metric is no finite number.
@@ -100,40 +145,43 @@ def make_report(prepared: Prepared, model: LatticeModel, retrained: LatticeModel
             ("heldout", prepared.heldout),
         )
     )
-    baselines = fit_baselines(
-        train,
-        validation,
-        model.student.surface_width,
-        settings,
-        seed=config.run.seed,
-        task=task,
-    )
+    width = model.student.surface_width
     made = build_report(
         task=task,
         models=(student, off, wire),
-        baselines=baselines,
+        baselines=fit_baselines(
+            train, validation, width, settings, seed=config.run.seed, task=task
+        ),
         metrics=report_metrics(task, settings.metrics),
         heldout=heldout,
+        groups=[sample.group for sample in prepared.splits.heldout],
         train_mean_D=train.target_ND.mean(axis=0),
+        attribution=attribution_rows(prepared, model, frozen, train, validation),
     )
     prediction = student.prediction
+    inside = sum(parameter.numel() for parameter in model.student.dynamics.parameters())
     return made | {
         "throughput": prediction.samples_per_second,
         "parameters": model.parameters,
+        "lattice_parameters": inside,
         "steps_used": prediction.steps_used,
         "edges": count_edges(model.graph.settings),
         "cache_hit_rate": prepared.hit_rate,
-        "examples": _examples(prepared, prediction.embedding_ND),
+        "examples": decoded_examples(prepared, prediction.embedding_ND),
         "run": config.run.name,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "teacher": _teacher(prepared),
         "data": _data(prepared),
     }
 
 
-def _training_summary(result: TrainingResult, control: TrainingResult) -> dict[str, Any]:
-    """How long student and control were trained, as JSON values."""
+def _training_summary(result: TrainingResult, side: SideRuns) -> dict[str, Any]:
+    """How long the student and the models beside it were trained, as JSON values."""
     summary = {k: v for k, v in asdict(result).items() if not k.endswith("_checkpoint")}
-    return summary | {"control_updates": control.updates, "control_seconds": control.seconds}
+    for name, ended in (("control", side.control), ("frozen", side.frozen)):
+        if ended is not None:
+            summary |= {f"{name}_updates": ended.updates, f"{name}_seconds": ended.seconds}
+    return summary
 
 
 def _teacher(prepared: Prepared) -> dict[str, Any]:
@@ -154,24 +202,3 @@ def _data(prepared: Prepared) -> dict[str, Any]:
         "dropped": splits.dropped,
         "fingerprint": text_fingerprint(splits),
     }
-
-
-def _examples(prepared: Prepared, prediction_ND: Tensor) -> list[dict[str, Any]]:
-    """Held-out samples from all over the split, each with the nearest of all known sentences."""
-    held: Sequence[Sample] = prepared.splits.heldout
-    count = min(prepared.config.evaluation.decoded_examples, len(held))
-    if not count:
-        return []
-    chosen = np.linspace(0, len(held) - 1, count).round().astype(int).tolist()
-    texts = [sample.target for sample in (*held, *prepared.splits.train)]
-    known_ND = torch.cat([prepared.heldout.target_ND, prepared.train.target_ND])
-    nearest = TextDecoder(texts, known_ND).decode(prediction_ND[chosen])
-    return [
-        {
-            "source": held[index].source,
-            "target": held[index].target,
-            "decoded": best.text,
-            "cosine": best.cosine,
-        }
-        for index, (best, *_) in zip(chosen, nearest, strict=True)
-    ]

@@ -7,15 +7,14 @@ from typing import Any
 from latticegraph.config import Config
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.pipeline.fit_run import FittedRun, fit
-from latticegraph.pipeline.report_run import write_run_report
-from latticegraph.pipeline.without_lattice import train_control
+from latticegraph.pipeline.report_run import train_side_runs, write_run_report
 from latticegraph.training import TrainingResult
 
 
 def train(config: Config, resume: str = "false", processes: Processes = ALONE) -> dict[str, Any]:
     """:func:`~latticegraph.pipeline.fit_run.fit`, then the report of the best model.
 
-    The run folder also receives ``report.json`` and ``report.md``.
+    The run folder also receives ``report.json``, ``report.md``, ``report.html`` and ``charts/``.
 
     Args:
         config: the whole configuration.
@@ -35,11 +34,12 @@ def train(config: Config, resume: str = "false", processes: Processes = ALONE) -
     return finish(fit(config, resume, processes))
 
 
-def finish(run: FittedRun) -> dict[str, Any]:
-    """Train the control and write the report of a run; nothing after an interruption.
+def finish(run: FittedRun, command: str | None = None) -> dict[str, Any]:
+    """Train the controls and write the report of a run; nothing after an interruption.
 
     Args:
         run: trained by :func:`~latticegraph.pipeline.fit_run.fit`.
+        command: that started the run, for the report.
 
     Returns:
         As :func:`train`.
@@ -49,15 +49,15 @@ def finish(run: FittedRun) -> dict[str, Any]:
     """
     if run.result.reason == "interrupted":
         return _outcome(run, run.result, None)
-    control = train_control(run)
-    return _outcome(run, control, write_run_report(run, control))
+    side = train_side_runs(run)
+    report = write_run_report(run, side, command)
+    return _outcome(run, side.interrupted or run.result, report)
 
 
 def _outcome(run: FittedRun, last: TrainingResult, report: dict[str, Any] | None) -> dict[str, Any]:
-    interrupted = last.reason == "interrupted"
     return {
         "run_dir": str(run.folder),
-        "reason": last.reason if interrupted else run.result.reason,
+        "reason": last.reason,
         "signal": last.signal,
         "updates": run.result.updates,
         "report": report,

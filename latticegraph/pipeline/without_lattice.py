@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from latticegraph.config import Config
 from latticegraph.dynamics import Identity
-from latticegraph.errors import CheckpointError
 from latticegraph.hub import LatticeModel
 from latticegraph.pipeline.fit_run import FittedRun
-from latticegraph.pipeline.prepare import build_model
-from latticegraph.training import EmbeddingTrainer, TrainingResult
-from latticegraph.training.checkpoint import read_checkpoint
-from latticegraph.training.checks import check_same_config
-from latticegraph.training.machine import training_session
+from latticegraph.pipeline.side_run import train_beside
+from latticegraph.training import TrainingResult
 from latticegraph.training.plan import TrainingPlan
 from latticegraph.training.run_folder import RunFolder
 
@@ -78,40 +73,9 @@ def train_control(run: FittedRun) -> TrainingResult:
     Raises:
         TrainingError: when the loss is no longer finite.
     """
-    prepared, processes = run.prepared, run.processes
-    config = control_config(run.config, len(prepared.train))
-    folder = run.folder / FOLDER
-    continues = processes.from_writer(processes.is_writer and _continues(config, folder))
+    config = control_config(run.config, len(run.prepared.train))
     _log.info(
         "control: training the same model without the lattice for %s epochs",
         run.config.evaluation.off_epochs,
     )
-    with training_session(config.run, prepared.device, config.model.init.reproducible):
-        graph, student = build_model(config, prepared.device)
-        trainer = EmbeddingTrainer(
-            config,
-            student,
-            graph,
-            prepared.train,
-            prepared.validation,
-            folder,
-            cache_hit_rate=prepared.hit_rate,
-            processes=processes,
-            teacher=prepared.identity,
-        )
-        return trainer.fit(resume_from=RunFolder(folder).last if continues else None)
-
-
-def _continues(config: Config, folder: Path) -> bool:
-    """Whether ``folder`` holds a checkpoint of this very control; else it is deleted."""
-    last = RunFolder(folder).last
-    if last.is_file():
-        try:
-            check_same_config(last, read_checkpoint(last).config, config)
-        except CheckpointError:
-            _log.info("control: %s is of another configuration, training it again", folder)
-        else:
-            return True
-    if folder.exists():
-        shutil.rmtree(folder)
-    return False
+    return train_beside(run, config, run.folder / FOLDER, divided=False)
