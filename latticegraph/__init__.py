@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         StudentOutput,
         VolumeStateInitializer,
     )
-    from latticegraph.pipeline import describe, dry_run, evaluate, fit, report, train
+    from latticegraph.pipeline import compare, describe, dry_run, evaluate, fit, report, train
     from latticegraph.teachers import EmbeddingCache, Teacher, build_teacher
     from latticegraph.training import (
         Callback,
@@ -71,6 +71,7 @@ __all__ = [
     "TrainingResult",
     "VolumeStateInitializer",
     "build_teacher",
+    "compare",
     "describe",
     "describe_lattice",
     "dry_run",
@@ -103,7 +104,7 @@ _ROOMS = {
         "StudentOutput",
         "VolumeStateInitializer",
     ),
-    "pipeline": ("describe", "dry_run", "evaluate", "fit", "report", "train"),
+    "pipeline": ("compare", "describe", "dry_run", "evaluate", "fit", "report", "train"),
     "teachers": ("EmbeddingCache", "Teacher", "build_teacher"),
     "training": (
         "Callback",

@@ -1,4 +1,4 @@
-"""The commands ``latticegraph train | evaluate | describe``; what they do is in pipeline/."""
+"""The commands of ``latticegraph``: train, evaluate, describe, compare; see pipeline/."""
 
 from __future__ import annotations
 
@@ -107,7 +107,14 @@ def _parser() -> argparse.ArgumentParser:
         help="class paths (file.py:Class) that the run names and whose code may run",
     )
     describe = _command(commands, "describe", _describe, "describe a lattice without building it")
-    for command in (evaluate, describe):
+    compare = _command(commands, "compare", _compare, "compare two configurations over seeds")
+    compare.add_argument(
+        "models", nargs=2, metavar="MODEL", help="YAML file, or the folder of a finished run"
+    )
+    compare.add_argument(
+        "--seeds", type=int, default=5, metavar="N", help="train seeds 0 to N - 1 (default 5)"
+    )
+    for command in (evaluate, describe, compare):
         command.add_argument("--json", metavar="OUT", help="also write the result as JSON")
     return parser
 
@@ -116,12 +123,13 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     command: argparse.ArgumentParser
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run=run)
-    command.add_argument(
-        "--config",
-        required=name != "evaluate",
-        metavar="FILE",
-        help="YAML file" + (" in place of the run's own" if name == "evaluate" else ""),
-    )
+    if name != "compare":
+        command.add_argument(
+            "--config",
+            required=name != "evaluate",
+            metavar="FILE",
+            help="YAML file" + (" in place of the run's own" if name == "evaluate" else ""),
+        )
     command.add_argument(
         "--set",
         nargs="+",
@@ -204,6 +212,21 @@ def _evaluate(options: argparse.Namespace) -> int:
         sys.stdout.write(
             "STS Spearman: student {student:.3f}, teacher {teacher:.3f}\n".format(**report["sts"])
         )
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from latticegraph.pipeline.compare_runs import compare
+    from latticegraph.pipeline.compare_text import comparison_table
+
+    first, second = options.models
+    result = compare(first, second, options.seeds, options.set)
+    if result["reason"] == "interrupted":
+        sys.stderr.write("interrupted; the same command goes on\n")
+        return 128 + int(result["signal"])
+    _write(options.json, result)
+    _console().print(comparison_table(result))
+    sys.stdout.write(f"comparison: {result['file']}\n")
     return 0
 
 

@@ -16,7 +16,15 @@ from latticegraph.evaluation.mlp_autoencoder import MlpAutoencoder
 from latticegraph.evaluation.random_features import RandomFeatures
 from latticegraph.evaluation.report import build_report, write_report
 from latticegraph.evaluation.report_text import console_table, render_markdown
-from latticegraph.evaluation.rows import EmbeddingSplit, Row, SizedRow, measure_rows
+from latticegraph.evaluation.rows import (
+    EmbeddingSplit,
+    MeasuredRow,
+    Row,
+    SizedRow,
+    measure_row,
+    measure_rows,
+)
+from latticegraph.evaluation.seeds import SeedComparison, compare_seeds
 from latticegraph.evaluation.sts import SimilarityPair, read_sts, sts_spearman
 from latticegraph.evaluation.verdicts import best_update, verdicts
 
@@ -29,18 +37,22 @@ __all__ = [
     "IdentityBaseline",
     "LinearAutoencoder",
     "MeanBaseline",
+    "MeasuredRow",
     "Metric",
     "MlpAutoencoder",
     "PcaBaseline",
     "RandomFeatures",
     "Row",
+    "SeedComparison",
     "SimilarityPair",
     "SizedRow",
     "best_update",
     "build_report",
+    "compare_seeds",
     "compute_metrics",
     "console_table",
     "fit_baselines",
+    "measure_row",
     "measure_rows",
     "read_sts",
     "render_markdown",

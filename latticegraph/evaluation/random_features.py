@@ -13,7 +13,7 @@ from latticegraph.evaluation.arrays import Floats
 from latticegraph.evaluation.linear_baselines import PcaBaseline
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-SCALES = (0.125, 0.25, 0.5)
+SCALES = (0.125, 0.25, 0.5, 1.0)
 MOST_FEATURES = 4096
 
 

@@ -22,13 +22,22 @@ def verdicts(report: Mapping[str, Any]) -> list[str]:
         One sentence per row of ``attribution``, then one each for PCA, the MLP autoencoder and the
         control without lattice; or the one that says that there are too few samples.
     """
-    held = report["heldout"]
-    if held["samples"] < FEWEST_SAMPLES or held["groups"] < FEWEST_GROUPS:
-        return [
-            f"No verdict: {held['samples']:,} held-out samples in {held['groups']:,} groups are "
-            f"too few (at least {FEWEST_SAMPLES} samples in {FEWEST_GROUPS} groups are needed)."
-        ]
+    if not enough_text(report["heldout"]):
+        return [too_little(report["heldout"])]
     return [*_attribution(report), *_opponents(report)]
+
+
+def enough_text(held: Mapping[str, int]) -> bool:
+    """Whether there are enough held-out ``samples`` and ``groups`` for a verdict."""
+    return held["samples"] >= FEWEST_SAMPLES and held["groups"] >= FEWEST_GROUPS
+
+
+def too_little(held: Mapping[str, int]) -> str:
+    """Why there is no verdict."""
+    return (
+        f"No verdict: {held['samples']:,} held-out samples in {held['groups']:,} groups are too "
+        f"few (at least {FEWEST_SAMPLES} samples in {FEWEST_GROUPS} groups are needed)."
+    )
 
 
 def best_update(report: Mapping[str, Any]) -> str:

@@ -55,7 +55,12 @@ class FittedRun:
         return model.to(self.prepared.device)
 
 
-def fit(config: Config, resume: str = "false", processes: Processes = ALONE) -> FittedRun:
+def fit(
+    config: Config,
+    resume: str = "false",
+    processes: Processes = ALONE,
+    prepared: Prepared | None = None,
+) -> FittedRun:
     """Train the cube of ``config``, without a report and its baselines.
 
     The folder ``run.output_dir/run.name`` receives ``config.yaml``, ``metrics.jsonl``, TensorBoard
@@ -68,6 +73,7 @@ def fit(config: Config, resume: str = "false", processes: Processes = ALONE) -> 
             :func:`~latticegraph.pipeline.run_folder.plan_folder`.
         processes: of the run. They train together; the writer makes the files. All must see the
             same files.
+        prepared: text and embeddings of ``config``, where they are at hand; None reads them.
 
     Raises:
         LatticeGraphError: a setting, the text, the teacher, a checkpoint or the disk is at fault.
@@ -81,7 +87,7 @@ def fit(config: Config, resume: str = "false", processes: Processes = ALONE) -> 
         header = header_lines(config, student, graph, device)
         for line in header if processes.is_writer else ():
             _log.info(line)
-        prepared = prepare(config, device, processes)
+        prepared = prepared or prepare(config, device, processes)
         config, run_dir, checkpoint = _folder(config, plan, processes)
         trainer = EmbeddingTrainer(
             config,

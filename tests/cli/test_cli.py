@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -127,3 +128,26 @@ def test_package_offers_its_names_lazily() -> None:
         _ = latticegraph.Lattic
     heavy = "import sys, latticegraph; sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0
+
+
+def test_compare_prints_both_models_and_writes_json(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path("small.yaml").read_text(encoding="utf-8")
+    for name in ("one", "two"):
+        (project / f"{name}.yaml").write_text(text, encoding="utf-8")
+    out = tmp_path / "out.json"
+    options = ["--seeds", "2", "--set", f"run.output_dir={tmp_path}", "--json", str(out)]
+    assert main(["compare", "one.yaml", "two.yaml", *options]) == 0
+    shown = capsys.readouterr().out
+    assert "No verdict: 8 held-out samples" in shown
+    assert f"comparison: {tmp_path / 'compare-one-two.json'}" in shown
+    result = json.loads(out.read_text(encoding="utf-8"))
+    # The same configuration twice: no seed differs.
+    assert result["difference"]["by_seed"] == [0, 0]
+    assert result == json.loads((tmp_path / "compare-one-two.json").read_text(encoding="utf-8"))
+
+
+def test_compare_error_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "small.yaml", "small.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("error: run.name: expected different names for the")

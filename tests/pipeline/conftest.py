@@ -47,6 +47,7 @@ training:
   batch_size: 16
   phases: [{{name: main, updates: 6}}]
 evaluation: {{mlp_hidden: 8, baseline_epochs: 2, off_epochs: 1, decoded_examples: 2}}
+report: {{attribution: none}}
 """
     (tmp_path / "small.yaml").write_text(tree, encoding="utf-8")
 
