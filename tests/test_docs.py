@@ -21,7 +21,9 @@ from latticegraph.teachers import build_teacher
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
 DOCS += sorted((ROOT / "docs").glob("*.md"))
-SECTIONS = "run|lattice|model|losses|teacher|data|training|evaluation|report"
+SECTIONS = (
+    r"run|lattice|model|losses|teacher|data|training|evaluation|report(?!\.(?:md|json|html)\b)"
+)
 
 
 def blocks(path: Path, language: str) -> list[str]:

@@ -6,7 +6,6 @@ Legend: B samples, D teacher width, S bottleneck, H hidden units.
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -34,7 +33,7 @@ class Recipe:
     decay: float
 
 
-RECIPES = tuple(Recipe(*pair) for pair in itertools.product((0.1, 0.2), (0.2, 1.0)))
+RECIPES = tuple(Recipe(*pair) for pair in ((0.1, 0.3), (0.1, 1.0), (0.1, 3.0), (0.3, 1.0)))
 
 
 class CodeAndDecoder(nn.Module):

@@ -42,31 +42,26 @@ def build_report(
         heldout: embeddings that nothing was fitted to.
         groups: the group of every held-out sample.
         train_mean_D: mean of the training targets.
-        attribution: rows that say where the student's score comes from, below the key
-            ``attribution``, each with its ``parameters`` and the ``difference`` to the student.
+        attribution: rows below the key ``attribution``, each with ``parameters`` and ``difference``
+            (student minus row).
 
     Returns:
-        ``task``, one key per model, ``baselines`` and ``attribution``; ``differences`` in explained
-        variance, student minus row, for the other models and the baselines, each with an interval
-        (see :class:`~latticegraph.evaluation.bootstrap.GroupBootstrap`); ``heldout`` (samples and
-        groups); ``metrics`` (title and format by name) and ``rows`` (title by place) say how to
-        show them.
+        ``task``, a key per model, ``baselines``, ``attribution``; ``differences``, with intervals, of
+        the student and other models or baselines; ``heldout`` (samples, groups); ``metrics`` (title
+        and format by name) and ``rows`` (title by place).
 
     Raises:
         DataError: a row predicts another shape or NaN, or a metric is no finite number.
     """
-    sections = {"": models, "baselines.": baselines, "attribution.": attribution}
+    rows: dict[str, Row] = {row.name: row for row in models}
+    rows |= {f"baselines.{row.name}": row for row in baselines}
+    rows |= {f"attribution.{row.name}": row for row in attribution}
     measured = {
-        place + row.name: measure_row(row, metrics, heldout, train_mean_D)
-        for place, rows in sections.items()
-        for row in rows
+        place: measure_row(row, metrics, heldout, train_mean_D) for place, row in rows.items()
     }
-    spread_N = np.square(heldout.target_ND - train_mean_D).sum(axis=1)
-    bootstrap = GroupBootstrap(groups, spread_N)
-    first, *others = measured
-    errors = {place: measured[place].error_N for place in others}
-    found = bootstrap.differences(measured[first].error_N, errors)
-    differences = {place: difference.to_json() for place, difference in found.items()}
+    bootstrap = GroupBootstrap(groups, np.square(heldout.target_ND - train_mean_D).sum(axis=1))
+    errors = {place: one.error_N for place, one in measured.items()}
+    found = bootstrap.differences(errors.pop(models[0].name), errors)
     return {
         "task": task,
         **{row.name: measured[row.name].metrics for row in models},
@@ -75,16 +70,18 @@ def build_report(
             row.name: {
                 **measured[f"attribution.{row.name}"].metrics,
                 "parameters": row.parameters,
-                "difference": differences.pop(f"attribution.{row.name}"),
+                "difference": found[f"attribution.{row.name}"].to_json(),
             }
             for row in attribution
         },
         "differences": {
-            place.removeprefix("baselines."): value for place, value in differences.items()
+            place.removeprefix("baselines."): found[place].to_json()
+            for place in found
+            if not place.startswith("attribution.")
         },
         "heldout": {"samples": bootstrap.samples, "groups": bootstrap.groups},
         "metrics": {metric.name: _shown(metric) for metric in metrics},
-        "rows": {place + row.name: row.title for place, rows in sections.items() for row in rows},
+        "rows": {place: row.title for place, row in rows.items()},
     }
 
 

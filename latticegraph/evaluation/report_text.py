@@ -28,7 +28,8 @@ def render_markdown(report: Mapping[str, Any], charts: Sequence[str] = ()) -> st
         lines.append(f"| {title} | " + " | ".join(numbers(report, row)) + " |")
     lines += [line for path in charts for line in ("", f"![{path}]({path})")]
     lines += ["", "## The run", ""]
-    lines += [f"- {name}: {value}" for name, value in facts(report)]
+    for name, value in facts(report):
+        lines.append(f"- {name}: `{value}`" if name == "command" else f"- {name}: {value}")
     if report["examples"]:
         lines += ["", "## Decoded held-out sentences", ""]
         for example in report["examples"]:

@@ -87,15 +87,11 @@ def evaluate(
         result = make_report(prepared, model, retrained, frozen)
         if sts is not None:
             result["sts"] = _similarity(prepared, model, sts)
-    result["training"] = report["training"]
-    result["curves"] = read_curves(run_dir)
-    result["command"] = shlex.join(
-        ["latticegraph", "evaluate", "--run", str(run_dir), "--data", *names]
-    )
-    result["data"] |= {
-        "files": names,
-        "seen_in_training": len(samples) - len(prepared.splits.heldout),
-    }
+    words = ["latticegraph", "evaluate", "--run", str(run_dir), "--data", *names]
+    result |= {"training": report["training"], "curves": read_curves(run_dir)}
+    result["command"] = shlex.join(words)
+    seen = len(samples) - len(prepared.splits.heldout)
+    result["data"] |= {"files": names, "seen_in_training": seen}
     return result
 
 

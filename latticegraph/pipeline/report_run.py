@@ -137,14 +137,7 @@ def make_report(
     student = ModelRow("student", "student (the cube)", model, *how)
     off = ModelRow("lattice_off", "lattice switched off", switched_off(model), *how)
     wire = ModelRow("lattice_off_retrained", "retrained without lattice", retrained, *how)
-    train, validation, heldout = (
-        EmbeddingSplit.of(name, pairs.source_ND, pairs.target_ND)
-        for name, pairs in (
-            ("train", prepared.train),
-            ("validation", prepared.validation),
-            ("heldout", prepared.heldout),
-        )
-    )
+    train, validation, heldout = _splits(prepared)
     width = model.student.surface_width
     made = build_report(
         task=task,
@@ -159,13 +152,10 @@ def make_report(
         attribution=attribution_rows(prepared, model, frozen, train, validation),
     )
     prediction = student.prediction
-    inside = sum(parameter.numel() for parameter in model.student.dynamics.parameters())
     return made | {
+        **_model(model),
         "throughput": prediction.samples_per_second,
-        "parameters": model.parameters,
-        "lattice_parameters": inside,
         "steps_used": prediction.steps_used,
-        "edges": count_edges(model.graph.settings),
         "cache_hit_rate": prepared.hit_rate,
         "examples": decoded_examples(prepared, prediction.embedding_ND),
         "run": config.run.name,
@@ -175,6 +165,18 @@ def make_report(
     }
 
 
+def _splits(prepared: Prepared) -> tuple[EmbeddingSplit, EmbeddingSplit, EmbeddingSplit]:
+    train, validation, heldout = (
+        EmbeddingSplit.of(name, pairs.source_ND, pairs.target_ND)
+        for name, pairs in (
+            ("train", prepared.train),
+            ("validation", prepared.validation),
+            ("heldout", prepared.heldout),
+        )
+    )
+    return train, validation, heldout
+
+
 def _training_summary(result: TrainingResult, side: SideRuns) -> dict[str, Any]:
     """How long the student and the models beside it were trained, as JSON values."""
     summary = {k: v for k, v in asdict(result).items() if not k.endswith("_checkpoint")}
@@ -182,6 +184,15 @@ def _training_summary(result: TrainingResult, side: SideRuns) -> dict[str, Any]:
         if ended is not None:
             summary |= {f"{name}_updates": ended.updates, f"{name}_seconds": ended.seconds}
     return summary
+
+
+def _model(model: LatticeModel) -> dict[str, Any]:
+    inside = sum(parameter.numel() for parameter in model.student.dynamics.parameters())
+    return {
+        "parameters": model.parameters,
+        "lattice_parameters": inside,
+        "edges": count_edges(model.graph.settings),
+    }
 
 
 def _teacher(prepared: Prepared) -> dict[str, Any]:

@@ -50,14 +50,16 @@ def test_beats_pca_on_a_curved_sheet_and_equals_it_on_a_flat_one(curved: Floats)
     assert own > 0.99
 
 
-def test_start_is_kept_where_validation_says_that_nothing_was_learned() -> None:
+def test_validation_never_gets_worse_than_at_the_start() -> None:
     """Targets independent of sources: whatever is learned is noise."""
     random = np.random.default_rng(0)
     source, target = random.normal(size=(2, 200, 6))
-    network = DecoderNetwork(3, 3000)
     held = random.normal(size=(2, 2000, 6))
+    network, start = DecoderNetwork(3, 3000), PcaBaseline(3)
     network.fit(source, target, (held[0], held[1]))
-    assert network.epochs <= 3
+    start.fit(source, target)
+    errors = [float(np.square(one.predict(held[0]) - held[1]).sum()) for one in (network, start)]
+    assert errors[0] <= errors[1] * (1 + 1e-6)
     assert network.recipe in RECIPES
 
 

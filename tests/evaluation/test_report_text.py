@@ -20,7 +20,7 @@ def test_markdown_shows_verdicts_rows_and_facts(report: dict[str, Any]) -> None:
         "of these in the lattice: 46,480, outside it 52,285",
         "held out: 1,344 samples in 44 groups",
         "parameters of decoder network: 98,700",
-        "command: train.py --config configs/8cube.yaml",
+        "command: `train.py --config configs/8cube.yaml`",
         "date: 2026-01-02T03:04:05+00:00",
     ):
         assert f"- {fact}\n" in text
