@@ -11,13 +11,13 @@ import numpy as np
 
 from latticegraph.errors import DataError
 from latticegraph.evaluation.arrays import Floats
-from latticegraph.evaluation.bootstrap import GroupBootstrap
+from latticegraph.evaluation.bootstrap import Difference, GroupBootstrap
 from latticegraph.evaluation.charts import FOLDER as CHARTS
 from latticegraph.evaluation.charts import draw_charts
 from latticegraph.evaluation.html_page import render_html
 from latticegraph.evaluation.metric import Metric
 from latticegraph.evaluation.report_text import render_markdown
-from latticegraph.evaluation.rows import EmbeddingSplit, Row, SizedRow, measure_row
+from latticegraph.evaluation.rows import EmbeddingSplit, MeasuredRow, Row, SizedRow, measure_row
 from latticegraph.files import write_bytes
 
 
@@ -46,9 +46,9 @@ def build_report(
             (student minus row).
 
     Returns:
-        ``task``, a key per model, ``baselines``, ``attribution``; ``differences``, with intervals, of
-        the student and other models or baselines; ``heldout`` (samples, groups); ``metrics`` (title
-        and format by name) and ``rows`` (title by place).
+        ``task``, a key per model, ``baselines``, ``attribution``; ``differences``, with intervals,
+        of the student and other models or baselines; ``heldout`` (samples, groups); ``metrics``
+        (title and format by name) and ``rows`` (title by place).
 
     Raises:
         DataError: a row predicts another shape or NaN, or a metric is no finite number.
@@ -66,14 +66,7 @@ def build_report(
         "task": task,
         **{row.name: measured[row.name].metrics for row in models},
         "baselines": {row.name: measured[f"baselines.{row.name}"].metrics for row in baselines},
-        "attribution": {
-            row.name: {
-                **measured[f"attribution.{row.name}"].metrics,
-                "parameters": row.parameters,
-                "difference": found[f"attribution.{row.name}"].to_json(),
-            }
-            for row in attribution
-        },
+        "attribution": {row.name: _attributed(row, measured, found) for row in attribution},
         "differences": {
             place.removeprefix("baselines."): found[place].to_json()
             for place in found
@@ -119,6 +112,14 @@ def write_report(folder: str | Path, report: Mapping[str, Any]) -> tuple[Path, P
     for path, content in files.items():
         write_bytes(path, content, "run.output_dir")
     return folder / "report.json", folder / "report.md"
+
+
+def _attributed(
+    row: SizedRow, measured: Mapping[str, MeasuredRow], found: Mapping[str, Difference]
+) -> dict[str, Any]:
+    place = f"attribution.{row.name}"
+    difference = found[place].to_json()
+    return {**measured[place].metrics, "parameters": row.parameters, "difference": difference}
 
 
 def _shown(metric: Metric) -> dict[str, str]:
