@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from latticegraph.evaluation import PcaBaseline, RandomFeatures
-from latticegraph.evaluation.random_features import MOST_FEATURES
+from latticegraph.evaluation import PcaBaseline, RandomFeatures, random_features
+from latticegraph.evaluation.random_features import MOST_FEATURES, PENALTIES, SCALES
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +43,22 @@ def test_beats_pca_where_the_sheet_is_curved(curved: Floats) -> None:
     pca.fit(curved[:400], curved[:400])
     errors = [float(np.square(one.predict(held) - held).sum()) for one in (rows, pca)]
     assert errors[0] < 0.95 * errors[1]
+
+
+def test_penalty_and_scale_do_best_on_validation(curved: Floats) -> None:
+    chosen = fitted(curved)
+
+    def error(rows: RandomFeatures) -> float:
+        return float(np.square(rows.predict(curved[400:500]) - curved[400:500]).sum())
+
+    for penalty in PENALTIES:
+        for scale in SCALES:
+            other = RandomFeatures(2, 64)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(random_features, "PENALTIES", (penalty,))
+                patch.setattr(random_features, "SCALES", (scale,))
+                other.fit(curved[:400], curved[:400], (curved[400:500], curved[400:500]))
+            assert error(chosen) <= error(other) + 1e-9
 
 
 def test_noise_gets_a_large_penalty() -> None:
