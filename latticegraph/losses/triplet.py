@@ -15,6 +15,8 @@ from latticegraph.losses.similarity import CentredLoss
 from latticegraph.model.output import StudentOutput
 
 Negatives = Literal["hard", "semihard"]
+# Distances of unit vectors that differ by less are equal, so that rounding decides nothing.
+TIED = 1e-5
 
 
 class TripletLoss(CentredLoss):
@@ -28,9 +30,9 @@ class TripletLoss(CentredLoss):
         0 \le L \le 1 + 2 / m
 
     ``hard``: j(i) is the nearest of the targets that differ from target i (Hermans et al. 2017);
-    the mean predictor scores 1. ``semihard``: the nearest of those farther than the own target, and
-    a sample counts 0 where none lies within the margin (Schroff et al. 2015); wrong order is then
-    not corrected, and the mean predictor scores 0. A sample whose targets all equal its own is left
+    ``semihard``: the nearest of those that are no nearer than the own target, and a sample counts 0
+    where none lies within the margin (Schroff et al. 2015), so that a wrong order is not corrected.
+    The mean predictor scores 1. A sample whose targets all equal its own is left
     out, and a batch of one gives 0.
 
     Args:
@@ -65,7 +67,7 @@ class TripletLoss(CentredLoss):
         own_B = distance_BB.diagonal()
         chosen_BB = rival_BB
         if self.negatives == "semihard":
-            chosen_BB = rival_BB & (distance_BB > own_B[:, None])
+            chosen_BB = rival_BB & (distance_BB > own_B[:, None] - TIED)
         nearest_B = distance_BB.masked_fill(~chosen_BB, torch.inf).amin(1)
         excess_B = (own_B - nearest_B + self.margin).relu() / self.margin
         return excess_B.sum() / rival_BB.any(1).sum().clamp_min(1)
