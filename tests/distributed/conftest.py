@@ -47,6 +47,8 @@ WEIGHED = {
 }
 UNCERTAIN = WEIGHED | {
     "losses.weighting": "uncertainty",
+    "model.gating.balance_weight": 0.0,
+    "model.gating.z_weight": 0.0,
     **dict.fromkeys(
         ("losses.triplet", "losses.diversity", "losses.emergence", "losses.dynamics"), 0.0
     ),

@@ -50,5 +50,5 @@ def test_learned_weights_and_shares_are_among_what_was_compared(results):
     for job in ("weighed", "uncertain"):
         assert any(name.startswith("weighting.") for name in one[job])
     shares = [one["weighed"][name] for name in one["weighed"] if name.startswith("means.shares.")]
-    assert len(shares) == 12
+    assert len(shares) == 14
     assert min(shares) > 0
