@@ -155,7 +155,7 @@ def train_case(
     backend = student.dynamics.backend
     variance = float(e_BD.var(0).mean()) if batch > 1 else 1.0
     loss = build_objective(
-        config.losses, config.model.gating, e_BD.mean(0), variance, graph, backend
+        config.losses, config.model.gating, e_BD.mean(0), variance, graph, backend, student=student
     ).to(device)
     parameters = list(student.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=0.0, fused=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from latticegraph.config import load_config
+from latticegraph.config import LossSettings, load_config
 from latticegraph.config.load import all_keys
 from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
 from latticegraph.lattice import LatticeGraph
@@ -60,6 +60,15 @@ def test_docs_name_no_place_of_one_machine(path: Path) -> None:
         r"(?<![\w.:/])/(?:home|root|work|opt|tmp|Users|mnt)/\S*", path.read_text("utf-8")
     )
     assert found == []
+
+
+def test_losses_page_lists_every_term_with_its_default() -> None:
+    text = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.split("## Weighting")[0].splitlines()]
+    listed = {row[1].strip(" `"): row[5].strip() for row in rows if len(row) == 8}
+    usual = LossSettings().weights() | {"gate_balance": 0.0, "gate_z": 0.0}
+    assert {name: float(listed[name]) for name in usual} == usual
+    assert listed.keys() - usual.keys() == {"term", "---", "losses.extra"}
 
 
 @pytest.fixture

@@ -88,6 +88,12 @@ class TrainingSettings(Section):
     checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="periodic checkpoints kept beside best")
     log_every: int = Field(10, ge=1, description="updates between log lines")
+    shares_every: int = Field(
+        400,
+        ge=0,
+        description="updates between measurements of every term's share of the gradient, each a "
+        "backward pass per term; 0: never",
+    )
 
     @property
     def recomputed_steps(self) -> int:

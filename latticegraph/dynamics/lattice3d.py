@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch._functorch.config as functorch_config
 from torch import Tensor, nn
 
 from latticegraph.aggregation import (
@@ -277,6 +278,9 @@ class Lattice3D(Dynamics):
                 "got true",
                 "Set it to false, or run.parallel to data",
             )
+        # Buffers that a backward pass may overwrite allow one such pass only; the gradient of every
+        # loss term by itself takes one for each.
+        functorch_config.donated_buffer = False
         compiled: Callable[..., Statistics] = torch.compile(
             self.take_steps,
             fullgraph=True,

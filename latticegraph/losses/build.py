@@ -13,15 +13,23 @@ from latticegraph.config.model import GatingSettings
 from latticegraph.config.training import PhaseSettings
 from latticegraph.errors import ConfigError
 from latticegraph.lattice.graph import LatticeGraph
+from latticegraph.losses.contrastive import ContrastiveLoss
+from latticegraph.losses.distillation import DistillationLoss
 from latticegraph.losses.diversity import DiversityLoss
 from latticegraph.losses.dynamics import DynamicsLoss
 from latticegraph.losses.emergence import EmergenceLoss
 from latticegraph.losses.gates import GateBalanceLoss, GateZLoss
+from latticegraph.losses.learned_weighting import GradNormWeighting, UncertaintyWeighting
 from latticegraph.losses.objective import Objective, Weight
+from latticegraph.losses.prefixes import PrefixLoss
 from latticegraph.losses.reconstruction import ReconstructionLoss
 from latticegraph.losses.similarity import SimilarityLoss, StructureLoss
+from latticegraph.losses.sparsity import SparsityLoss
 from latticegraph.losses.spatial import SpatialLoss
 from latticegraph.losses.term import LossContext, LossTerm
+from latticegraph.losses.triplet import TripletLoss
+from latticegraph.losses.weighting import FixedWeighting, SoftmaxWeighting, Weighting
+from latticegraph.model import Student
 from latticegraph.plugins import load_class, make
 
 
@@ -51,6 +59,7 @@ def build_objective(
     backend: Backend = "spmm",
     cells: Cells | None = None,
     phases: Sequence[PhaseSettings] = (),
+    student: Student | None = None,
 ) -> Objective:
     """Build every term that has a weight above 0 in some phase.
 
@@ -63,26 +72,18 @@ def build_objective(
         backend: how the spatial term sums over neighbours.
         cells: which cells this process holds; None: all.
         phases: of the training, which may change weights; none: the weights of ``settings`` hold.
+        student: the model, where ``settings`` asks for prefixes or gradnorm; only looked at.
 
     Shapes:
         teacher_mean_D: [D]
 
     Raises:
-        ConfigError: when every weight of a phase is 0, or a term of another file is not usable.
+        ConfigError: when every weight of a phase is 0, a term of another file is not usable, or
+            the weighting does not fit the terms, the phases or the model.
         DataError: when the teacher's embeddings do not vary.
     """
     context = LossContext(teacher_mean_D, teacher_variance, graph)
-    makers: dict[str, Callable[[], LossTerm]] = {
-        "reconstruction": lambda: ReconstructionLoss(teacher_variance),
-        "similarity": lambda: SimilarityLoss(teacher_mean_D),
-        "structure": lambda: StructureLoss(teacher_mean_D),
-        "diversity": DiversityLoss,
-        "emergence": lambda: EmergenceLoss(settings.emergence_target),
-        "dynamics": lambda: DynamicsLoss(settings.dynamics_target),
-        "spatial": lambda: SpatialLoss(graph, backend, cells),
-        "gate_balance": GateBalanceLoss,
-        "gate_z": GateZLoss,
-    }
+    makers = _makers(settings, context, backend, cells, student)
     usual = settings.weights() | {
         "gate_balance": gating.balance_weight,
         "gate_z": gating.z_weight,
@@ -96,9 +97,40 @@ def build_objective(
         if usual[name] > 0 or any(changed.values()):
             weights[name] = PhaseWeight(usual[name], changed) if changed else usual[name]
             terms[name] = make_term()
-    objective = Objective(terms, weights)
+    objective = Objective(terms, weights, _weighting(settings, phases, student))
     _check_weights(objective, phases)
     return objective
+
+
+def _makers(
+    settings: LossSettings,
+    context: LossContext,
+    backend: Backend,
+    cells: Cells | None,
+    student: Student | None,
+) -> dict[str, Callable[[], LossTerm]]:
+    """How every term of the package is made, in the order in which they are added."""
+    mean_D, variance = context.teacher_mean_D, context.teacher_variance
+    return {
+        "reconstruction": lambda: ReconstructionLoss(variance),
+        "similarity": lambda: SimilarityLoss(mean_D),
+        "structure": lambda: StructureLoss(mean_D),
+        "diversity": DiversityLoss,
+        "emergence": lambda: EmergenceLoss(settings.emergence_target),
+        "dynamics": lambda: DynamicsLoss(settings.dynamics_target),
+        "spatial": lambda: SpatialLoss(context.graph, backend, cells),
+        "triplet": lambda: TripletLoss(mean_D, settings.triplet_margin, settings.triplet_negatives),
+        "contrastive": lambda: ContrastiveLoss(
+            mean_D, settings.contrastive_temperature, settings.contrastive_hardness
+        ),
+        "distillation": lambda: DistillationLoss(
+            mean_D, settings.distillation_start, settings.distillation_end
+        ),
+        "sparsity": SparsityLoss,
+        "prefixes": lambda: _prefixes(settings, student, variance),
+        "gate_balance": GateBalanceLoss,
+        "gate_z": GateZLoss,
+    }
 
 
 def _check_weights(objective: Objective, phases: Sequence[PhaseSettings]) -> None:
@@ -110,6 +142,55 @@ def _check_weights(objective: Objective, phases: Sequence[PhaseSettings]) -> Non
                 "expected at least one weight above 0, got 0 for every term",
                 "Set losses.reconstruction to 1.0",
             )
+
+
+def _prefixes(
+    settings: LossSettings, student: Student | None, teacher_variance: float
+) -> PrefixLoss:
+    """The term of nested prefixes, where there is a projection to decode them."""
+    if student is None or student.transformer is None:
+        raise ConfigError(
+            "losses.prefixes",
+            f"expected 0 where no projection makes a code, got {settings.prefixes}",
+            "Set losses.prefixes to 0, or lattice.surface to front_back",
+        )
+    return PrefixLoss(
+        student.decode, student.surface_width, settings.prefix_lengths, teacher_variance
+    )
+
+
+def _weighting(
+    settings: LossSettings, phases: Sequence[PhaseSettings], student: Student | None
+) -> Weighting:
+    """The weighting of ``losses.weighting``."""
+    if settings.weighting == "softmax":
+        return SoftmaxWeighting(settings.weighting_temperature)
+    if settings.weighting == "uncertainty":
+        return UncertaintyWeighting(settings.weighting_rate)
+    if settings.weighting == "fixed":
+        return FixedWeighting()
+    layers = () if student is None else tuple(student.components())
+    if settings.gradnorm_layer not in layers:
+        raise ConfigError(
+            "losses.gradnorm_layer",
+            f"expected a component of the model with parameters ({', '.join(layers)}), got "
+            f"'{settings.gradnorm_layer}'",
+            "Name one that all terms train, for instance mapper",
+        )
+    for index, phase in enumerate(phases):
+        if phase.train != "all":
+            raise ConfigError(
+                f"training.phases.{index}.train",
+                f"expected all with losses.weighting gradnorm, which compares the gradients of one "
+                f"layer in all phases, got '{phase.train}'",
+                "Set it to all, or losses.weighting to fixed",
+            )
+    return GradNormWeighting(
+        settings.gradnorm_layer,
+        settings.weighting_rate,
+        settings.gradnorm_alpha,
+        settings.gradnorm_every,
+    )
 
 
 def _load(place: int, extra: ExtraLossSettings, context: LossContext) -> LossTerm:

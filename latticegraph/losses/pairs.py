@@ -31,6 +31,19 @@ def directions(prediction_BD: Tensor, target_BD: Tensor) -> tuple[Tensor, Tensor
     return prediction_BD / own_B1.maximum(floor_B1), target_BD / length_B1.clamp_min(smallest)
 
 
+def rivals(teacher_BD: Tensor) -> Tensor:
+    """Which targets of a batch are negatives of which sample: all but its own and its doubles.
+
+    Args:
+        teacher_BD: directions of the targets; a cosine above 1 - 1e-6 counts as the same target.
+
+    Shapes:
+        teacher_BD: [B, D]; result: [B, B], of bool.
+    """
+    other_BB = ~torch.eye(len(teacher_BD), dtype=torch.bool, device=teacher_BD.device)
+    return other_BB & (torch.mm(teacher_BD, teacher_BD.T) < 1 - 1e-6)
+
+
 def mean_over_pairs(value_BB: Tensor) -> Tensor:
     """Mean of the off-diagonal entries; 0 (with a gradient of 0) when the batch holds no pair."""
     batch = value_BB.shape[0]

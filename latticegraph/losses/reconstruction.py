@@ -30,6 +30,7 @@ class ReconstructionLoss(LossTerm):
     """
 
     reads: ClassVar = ("embedding_BD",)
+    stays_positive: ClassVar = True
 
     def __init__(self, teacher_variance: float) -> None:
         super().__init__()

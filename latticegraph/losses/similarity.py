@@ -26,6 +26,7 @@ class CentredLoss(LossTerm):
     """
 
     reads: ClassVar = ("embedding_BD",)
+    stays_positive: ClassVar = True
 
     teacher_mean_D: Tensor
 

@@ -55,6 +55,7 @@ class SpatialLoss(LossTerm):
 
     reads: ClassVar = ("states_CNB",)
     sums_over_processes: ClassVar = True
+    stays_positive: ClassVar = True
 
     degree_N: Tensor
     ones_O1: Tensor

@@ -6,6 +6,7 @@ Legend: B batch, D teacher width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, cast
 
@@ -47,10 +48,14 @@ class LossTerm(nn.Module, ABC):
         reads: names of the fields that :meth:`forward` accesses.
         sums_over_processes: the term adds up its own sums over processes and gets the states of
             the process it runs in, which saves gathering them; see :meth:`set_processes`.
+        stays_positive: the term is never negative and no training brings it to 0, so that a
+            weighting may divide by it; a distance from a target or from a threshold is none of
+            these.
     """
 
     reads: ClassVar[tuple[str, ...]] = ()
     sums_over_processes: ClassVar[bool] = False
+    stays_positive: ClassVar[bool] = False
 
     def setup(self, context: LossContext) -> None:
         """Prepare the term, once, before training; does nothing by default.
@@ -64,6 +69,13 @@ class LossTerm(nn.Module, ABC):
 
         Args:
             processes: those that share the batch or the lattice.
+        """
+
+    def set_progress(self, progress: float) -> None:
+        """Learn how far the training has come, before every update; does nothing by default.
+
+        Args:
+            progress: share of all updates that are done, from 0 in the first one to below 1.
         """
 
     @abstractmethod
@@ -125,4 +137,25 @@ def check_term(name: str, term: LossTerm) -> None:
             where,
             f"expected a term without parameters, as only the student is trained, got {parameters}",
             f"Make them buffers (register_buffer) or options of {kind}",
+        )
+
+
+def check_positive(terms: Mapping[str, LossTerm]) -> None:
+    """Refuse terms that a weighting would divide by although they can become 0 or negative.
+
+    Args:
+        terms: by name.
+
+    Raises:
+        ConfigError: naming all of them.
+    """
+    refused = [name for name, term in terms.items() if not term.stays_positive]
+    if refused:
+        raise ConfigError(
+            "losses.weighting",
+            "expected only terms that stay above 0 with uncertainty and softmax, which divide by "
+            f"them, got weights above 0 for {', '.join(refused)}",
+            f"Set the weight of {', '.join(refused)} to 0 (gate terms: in model.gating), or "
+            "losses.weighting to fixed or gradnorm; a term of your own that is always above 0 "
+            "declares stays_positive = True",
         )

@@ -13,6 +13,8 @@ class StudentOutput:
 
     Attributes:
         embedding_BD: predicted embedding, in the teacher's space and units.
+        code_BS: numbers that the projection writes into the lattice; the embedding itself,
+            standardised, where there is no projection.
         surface_BS: numbers read from the output face.
         states_CNB: final states of all cells.
         usage_NX: share of each expert per cell, averaged over samples and steps; rows sum to 1.
@@ -23,6 +25,7 @@ class StudentOutput:
     """
 
     embedding_BD: Tensor
+    code_BS: Tensor
     surface_BS: Tensor
     states_CNB: Tensor
     usage_NX: Tensor

@@ -167,6 +167,17 @@ class Student(nn.Module):
         states_CNB: Tensor = self.mapper(surface_BS, self.volume(surface_BS))
         return states_CNB
 
+    def decode(self, code_BS: Tensor) -> Tensor:
+        """Embeddings from numbers of the surface by the projection alone, without the lattice.
+
+        Args:
+            code_BS: as written into the lattice, or as read from it.
+
+        Shapes:
+            code_BS: [B, S]; result: [B, D].
+        """
+        return self.target_mean_D + self.std * self._decode(code_BS)
+
     def forward(
         self,
         embedding_BD: Tensor,
@@ -182,7 +193,8 @@ class Student(nn.Module):
             recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
         """
-        x_CNB = self._first_states(self._surface(embedding_BD))
+        code_BS = self._surface(embedding_BD)
+        x_CNB = self._first_states(code_BS)
         rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions)
         surface_BS, correction_BD = self.extractor(rollout.states_CNB)
         standard_BD = self._decode(surface_BS)
@@ -190,6 +202,7 @@ class Student(nn.Module):
             standard_BD = standard_BD + correction_BD
         return StudentOutput(
             embedding_BD=self.target_mean_D + self.std * standard_BD,
+            code_BS=code_BS,
             surface_BS=surface_BS,
             states_CNB=rollout.states_CNB,
             usage_NX=rollout.usage_XN.t(),

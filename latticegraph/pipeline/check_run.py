@@ -62,6 +62,7 @@ def dry_run(config: Config) -> dict[str, Any]:
             student.dynamics.backend,
             student.dynamics.cells,
             config.training.phases,
+            student,
         ).to(device)
         start = time.perf_counter()
         with autocast(device, config.training.precision):

@@ -26,7 +26,7 @@ from latticegraph.training.progress import TrainingProgress
 
 FORMAT = "latticegraph-checkpoint"
 VERSION = 2
-_PARTS = ("student", "optimizer", "random", "means")
+_PARTS = ("student", "optimizer", "random", "means", "weighting")
 _TRAINER_SECTIONS = ("run", "losses", "data", "training", "evaluation")
 
 Parts = dict[str, dict[str, Tensor]]
@@ -43,6 +43,7 @@ class Checkpoint:
         optimizer: ``<moment>.<parameter>`` tensors of AdamW.
         random: generator states as bytes (uint8).
         means: running means since the last log line.
+        weighting: learned factors on the weights of the loss terms; none where they are fixed.
         teacher: whose embeddings the student learns; None where only embeddings are known.
     """
 
@@ -52,6 +53,7 @@ class Checkpoint:
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     random: Mapping[str, Tensor] = field(default_factory=dict)
     means: Mapping[str, Tensor] = field(default_factory=dict)
+    weighting: Mapping[str, Tensor] = field(default_factory=dict)
     teacher: TeacherIdentity | None = None
 
 

@@ -27,6 +27,7 @@ FREE_KEYS = frozenset(
         "training.checkpoint_every",
         "training.keep_checkpoints",
         "training.log_every",
+        "training.shares_every",
     }
 )
 _SECTIONS = ("lattice", "model", "losses", "teacher", "data", "training")

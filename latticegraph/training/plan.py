@@ -49,12 +49,14 @@ class PlannedUpdate:
         phase: index of its phase.
         phase_update: updates of that phase before it.
         learning_rate: before the scale of each part of the student.
+        progress: share of all updates that are done before it.
     """
 
     number: int
     phase: int
     phase_update: int
     learning_rate: float
+    progress: float = 0.0
 
 
 class TrainingPlan:
@@ -98,7 +100,7 @@ class TrainingPlan:
             first += self.lengths[phase]
             phase += 1
         rate = learning_rate(self.settings.phases[phase], update - first, self.lengths[phase])
-        return PlannedUpdate(update + 1, phase, update - first, rate)
+        return PlannedUpdate(update + 1, phase, update - first, rate, update / self.total)
 
     def latest(self, done: int) -> PlannedUpdate:
         """The latest of ``done`` updates; the first one where none is done."""

@@ -15,7 +15,9 @@ from torch.nn.functional import pad
 from latticegraph.losses.emergence import entropy
 from latticegraph.model import StudentOutput
 
-LOSSES, COUNTS = "losses.", "counts."  # prefixes of names
+COUNTS = "counts."  # prefix of names
+# Prefixes of the names of single numbers, and their names in a log line.
+GROUPS = {"losses": "losses", "weights": "loss_weights", "shares": "gradient_shares"}
 
 
 class RunningMeans:
@@ -45,7 +47,8 @@ class RunningMeans:
         """
         prediction_BD = output.embedding_BD.detach()
         change_T = output.change_T.detach()
-        values = {f"{LOSSES}{name}": value for name, value in terms.items()} | {
+        self.add_group("losses", terms)
+        values = {
             "usage_NX": output.usage_NX.detach(),
             "change_T": pad(change_T, (0, max(0, self.steps - len(change_T)))),
             "steps": output.steps_B.to(torch.float64).mean(),
@@ -58,6 +61,16 @@ class RunningMeans:
     def add_norm(self, norm: Tensor) -> None:
         """Count the gradient norm of one update."""
         self._add("grad_norm", norm.detach())
+
+    def add_group(self, group: str, values: Mapping[str, float | Tensor]) -> None:
+        """Count one number of every term.
+
+        Args:
+            group: ``losses``, ``weights`` or ``shares``.
+            values: by the name of the term.
+        """
+        for name, value in values.items():
+            self._add(f"{group}.{name}", torch.as_tensor(value))
 
     def clear(self) -> None:
         """Reset all means."""
@@ -81,12 +94,15 @@ class RunningMeans:
         """The means as plain numbers, in the form of a log line."""
         mean = {name: value / self.counts[name] for name, value in self.sums.items()}
         usage_NX = mean["usage_NX"]
-        values: dict[str, Any] = {
-            "losses": {
-                name.removeprefix(LOSSES): float(value)
+        groups: dict[str, Any] = {
+            shown: {
+                name.removeprefix(f"{group}."): float(value)
                 for name, value in mean.items()
-                if name.startswith(LOSSES)
-            },
+                if name.startswith(f"{group}.")
+            }
+            for group, shown in GROUPS.items()
+        }
+        values: dict[str, Any] = {shown: found for shown, found in groups.items() if found} | {
             "usage": dict(zip(self.experts, usage_NX.mean(0).tolist(), strict=True)),
             "usage_entropy": float(entropy(usage_NX).mean()),
             "embedding_norm": float(mean["embedding_norm"]),

@@ -170,6 +170,7 @@ class TrainingState:
             self.optimizer.tensors(),
             random_state(self.device),
             self.means.tensors(),
+            self.objective.weighting.tensors(),
             self.teacher,
         )
         write_checkpoint(path, snapshot)
@@ -194,6 +195,7 @@ class TrainingState:
         self.scale.since_change = self.progress.scale_since_change
         self.optimizer.restore(stored.optimizer)
         self.means.restore(stored.means, self.device)
+        self.objective.weighting.restore(stored.weighting)
         self._restore_callbacks(path)
         restore_random_state(stored.random, self.device)
         self.resumed = True

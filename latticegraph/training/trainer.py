@@ -98,6 +98,7 @@ class EmbeddingTrainer:
             student.dynamics.backend,
             student.dynamics.cells,
             settings.phases,
+            student,
         )
         objective.set_processes(processes)
         device, folder = resolve_device(config.run, processes), RunFolder(Path(run_dir))

@@ -5,7 +5,9 @@ Legend: B batch, D teacher width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from latticegraph.config import TrainingSettings
 from latticegraph.distributed import ALONE, Processes, sum_in_place
 from latticegraph.errors import TrainingError
 from latticegraph.hub import autocast
-from latticegraph.losses import Objective
+from latticegraph.losses import FixedWeighting, Objective
 from latticegraph.model import Student
 from latticegraph.training.batches import Batch
 from latticegraph.training.loss_scale import LossScale, loss_scale
@@ -22,7 +24,28 @@ from latticegraph.training.optimizer import StudentOptimizer, gradient_norm
 from latticegraph.training.plan import PlannedUpdate
 from latticegraph.training.run_folder import RunFolder
 from latticegraph.training.running_means import RunningMeans
+from latticegraph.training.term_gradients import gradient_shares, term_gradient_norms
 from latticegraph.training.whole_batch import own_rows, whole_output
+
+
+@dataclass
+class Passes:
+    """What the passes of one update found.
+
+    Attributes:
+        sums: of every term and of ``total`` over the passes.
+        norms: gradient norm of every term where the weighting asked for it.
+        shares: share of the gradient of every term where it was due.
+    """
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    norms: dict[str, Tensor] = field(default_factory=dict)
+    shares: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        """Count one pass."""
+        sums = self.sums
+        self.sums = {name: sums[name] + v if name in sums else v for name, v in terms.items()}
 
 
 class Updater:
@@ -79,21 +102,34 @@ class Updater:
         """
         self.student.train()
         self.optimizer.clear()
-        sums: dict[str, Tensor] = {}
-        # Every process has the loss of the whole batch; their gradients are summed below.
+        objective, device = self.objective, self.student.std.device
+        # Every process has the loss of the whole batch; their gradients are summed afterwards.
         parts = self.settings.accumulate * self.processes.size
-        weights = self.objective.weights_at(planned.phase, planned.phase_update)
-        gathered = self.objective.gathered_fields(weights)
-        device = self.student.std.device
+        weights = objective.weights_at(planned.phase, planned.phase_update)
+        gathered = objective.gathered_fields(weights)
+        objective.set_progress(planned.progress)
+        passes = Passes()
         for batch in batches:
             source_BD, target_BD = batch.source_BD.to(device), batch.target_BD.to(device)
             with autocast(device, self.settings.precision):
                 own = self.student(own_rows(self.student, source_BD, self.processes))
                 output = whole_output(self.student, own, len(batch), self.processes, gathered)
-                total, terms = self.objective(output, target_BD, weights, own)
-            (total * (self.scale.value / parts)).backward()
+                values = objective.values(output, target_BD, weights, own)
+                found = objective.weighting.total(values, weights)
+            if not passes.sums:
+                self._measure(passes, values, found.weights, planned.number)
+            (found.total * (self.scale.value / parts)).backward()
+            terms = {n: v.detach() for n, v in (values | {"total": found.total}).items()}
             means.add(terms, output, target_BD)
-            sums = {name: sums[name] + v if name in sums else v for name, v in terms.items()}
+            if not isinstance(objective.weighting, FixedWeighting):
+                means.add_group("weights", found.weights)
+            passes.add(terms)
+        return self._step(passes, planned, means, measure)
+
+    def _step(
+        self, passes: Passes, planned: PlannedUpdate, means: RunningMeans, measure: bool
+    ) -> dict[str, Tensor | None]:
+        """Check, clip and take the gradients that the passes have added up."""
         gradients = (p.grad for p in self.optimizer.trained if p.grad is not None)
         sum_in_place(gradients, self.processes)
         if self.scale.is_used:
@@ -103,19 +139,54 @@ class Updater:
         norm = gradient_norm(self.optimizer.trained)
         assert norm is not None, "a trained part without any gradient"
         # The one wait for the device per update: no weight may move on numbers that are not finite.
-        if not is_finite(norm + sums["total"]):
-            if is_finite(sums["total"]) and self.scale.is_used and self.scale.overflowed():
+        if not is_finite(norm + passes.sums["total"]):
+            if is_finite(passes.sums["total"]) and self.scale.is_used and self.scale.overflowed():
                 # Left out: nothing moves, and the log counts a gradient of 0.
                 means.add_norm(torch.zeros_like(norm))
                 return {}
-            raise self._not_finite(planned, sums)
+            raise self._not_finite(planned, passes.sums)
         self.scale.went_well()
         norms = self._norms() if measure else {}
         trained = self.optimizer.trained
         torch.nn.utils.clip_grads_with_norm_(trained, self.settings.clip_norm, norm)
         means.add_norm(norm)
+        means.add_group("shares", passes.shares)
         self.optimizer.step(planned.learning_rate)
+        self._learn_weights(passes)
         return norms
+
+    def _measure(
+        self,
+        passes: Passes,
+        values: Mapping[str, Tensor],
+        weights: Mapping[str, float | Tensor],
+        number: int,
+    ) -> None:
+        """Gradients of every term by itself, in the first pass of an update that asks for them."""
+        if component := self.objective.weighting.measured(number):
+            layer = list(self.student.components()[component].parameters())
+            passes.norms = term_gradient_norms(values, layer, self.processes, self.scale.value)
+        every = self.settings.shares_every
+        if every and number % every == 0:
+            norms = term_gradient_norms(
+                values, self.optimizer.trained, self.processes, self.scale.value
+            )
+            shares = gradient_shares(norms, weights)
+            # The scale of float16 may overflow in one term where the sum of all stays finite.
+            passes.shares = shares if all(map(is_finite, shares.values())) else {}
+
+    def _learn_weights(self, passes: Passes) -> None:
+        """Let the weighting follow the losses and gradients of an update."""
+        if not self.objective.weighting.learns:
+            return
+        count = self.settings.accumulate
+        losses = {n: float(v) / count for n, v in passes.sums.items() if n != "total"}
+        norms = {name: float(norm) for name, norm in passes.norms.items()}
+        if not all(map(math.isfinite, norms.values())):  # as above
+            norms = {}
+        # Rounding must not let the processes drift apart.
+        losses, norms = self.processes.from_writer([losses, norms])
+        self.objective.weighting.learn(losses, norms)
 
     def _norms(self) -> dict[str, Tensor | None]:
         return {

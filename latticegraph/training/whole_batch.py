@@ -58,7 +58,7 @@ def whole_output(
     sizes = processes.shares(batch)
     large = {
         name: all_gather(getattr(own, name), processes, dim=dim, sizes=sizes)
-        for name, dim in (("surface_BS", 0), ("states_CNB", 2))
+        for name, dim in (("code_BS", 0), ("surface_BS", 0), ("states_CNB", 2))
         if name in gathered
     }
     steps_B = all_gather(own.steps_B, processes, sizes=sizes)

@@ -30,6 +30,29 @@ OWN_TERM = {
         {"name": "own", "kind": f"{Path(__file__).with_name('own_term.py')}:OwnTerm", "weight": 2.0}
     ]
 }
+# Terms that compare samples, sum over cells or decode the code, with weights that are learned from
+# gradients, all of them logged.
+WEIGHED = {
+    "losses.triplet": 0.3,
+    "losses.triplet_margin": 1.5,
+    "losses.contrastive": 0.3,
+    "losses.distillation": 0.3,
+    "losses.sparsity": 0.3,
+    "losses.prefixes": 0.3,
+    "losses.prefix_lengths": [3, 6],
+    "losses.weighting": "gradnorm",
+    "losses.weighting_rate": 0.1,
+    "losses.gradnorm_every": 2,
+    "training.shares_every": 2,
+}
+UNCERTAIN = WEIGHED | {
+    "losses.weighting": "uncertainty",
+    "model.gating.balance_weight": 0.0,
+    "model.gating.z_weight": 0.0,
+    **dict.fromkeys(
+        ("losses.triplet", "losses.diversity", "losses.emergence", "losses.dynamics"), 0.0
+    ),
+}
 DROPOUT = {"model.transformer.kind": "autoencoder", "model.transformer.dropout": 0.3}
 # Nine planes, so that three processes hold more than the two that an edge spans.
 SLABS: dict[str, Any] = {
@@ -62,6 +85,9 @@ JOBS: dict[str, dict[str, Any]] = {
     "own term": {"task": "updates", "changes": OWN_TERM},
     # Clipping would hide a gradient that is too large by a factor.
     "unclipped": {"task": "updates", "changes": {"training.clip_norm": 1e9}},
+    "weighed": {"task": "updates", "changes": WEIGHED},
+    "uncertain": {"task": "updates", "changes": UNCERTAIN},
+    "softmax": {"task": "updates", "changes": UNCERTAIN | {"losses.weighting": "softmax"}},
     "straight": {"task": "fit", "run": "straight"},
     "stopped": {"task": "fit", "run": "stopped", "stop": [-1, 9]},
     "resumed": {"task": "fit", "run": "stopped", "resume": True},
@@ -78,6 +104,7 @@ SLAB_JOBS: dict[str, dict[str, Any]] = {
     "slabs states": {"task": "updates", "changes": SLABS},
     "slabs adaptive": {"task": "updates", "changes": SLABS_ADAPTIVE},
     "slabs own term": {"task": "updates", "changes": SLABS | OWN_TERM},
+    "slabs weighed": {"task": "updates", "changes": SLABS | WEIGHED},
     "slabs recomputed": {
         "task": "updates",
         "changes": SLABS | {"training.activation_checkpointing": True},

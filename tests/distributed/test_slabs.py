@@ -16,7 +16,14 @@ from latticegraph.training.checks import check_processes
 
 BATCH = 12
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
-KINDS = ["slabs", "slabs states", "slabs adaptive", "slabs own term", "slabs recomputed"]
+KINDS = [
+    "slabs",
+    "slabs states",
+    "slabs adaptive",
+    "slabs own term",
+    "slabs weighed",
+    "slabs recomputed",
+]
 NINE = LatticeSettings(dimensions=(9, 4, 5), adaptive_radius_min=2.0)
 
 

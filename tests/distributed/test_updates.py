@@ -18,7 +18,18 @@ def assert_same(found, wanted, **close):
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize(
-    "job", ["all terms", "own term", "adaptive", "wire", "recomputed", "unclipped"]
+    "job",
+    [
+        "all terms",
+        "own term",
+        "adaptive",
+        "wire",
+        "recomputed",
+        "unclipped",
+        "weighed",
+        "uncertain",
+        "softmax",
+    ],
 )
 def test_updates_of_several_processes_are_those_of_one(results, job, size):
     (one,) = results(1)[1]
@@ -32,3 +43,12 @@ def test_adaptive_samples_take_different_numbers_of_steps(results):
     steps = one["adaptive"]["steps_B"]
     assert len(steps.unique()) > 1
     assert steps.max() < 9, "some rollout must end early for its changes to need padding"
+
+
+def test_learned_weights_and_shares_are_among_what_was_compared(results):
+    (one,) = results(1)[1]
+    for job in ("weighed", "uncertain"):
+        assert any(name.startswith("weighting.") for name in one[job])
+    shares = [one["weighed"][name] for name in one["weighed"] if name.startswith("means.shares.")]
+    assert len(shares) == 14
+    assert min(shares) > 0

@@ -150,6 +150,7 @@ def updates(processes, folder, options):
         graph,
         student.dynamics.backend,
         student.dynamics.cells,
+        student=student,
     ).double()
     objective.set_processes(processes)
     optimizer = StudentOptimizer(student, config.training)
@@ -174,6 +175,8 @@ def updates(processes, folder, options):
             found["held"] = torch.tensor([output.states_CNB.shape[1], *cells.sizes()])
             found["states"] = cells.gather(output.states_CNB, dim=1)
     found |= {f"means.{name}": value for name, value in means.tensors().items()}
+    weighting = objective.weighting.tensors()
+    found |= {f"weighting.{name}": value for name, value in weighting.items()}
     return found | optimizer.tensors() | student.state_dict()
 
 

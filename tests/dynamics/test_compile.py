@@ -115,3 +115,22 @@ def test_compiled_steps_follow_batch_precision_and_frozen_parameters() -> None:
             results.append([states, *gradients.values()])
         for one, other in zip(*results, strict=True):
             assert_same(other, one, within=1e-4 if kind == torch.float32 else 1e-11)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_steps_allow_several_backward_passes() -> None:
+    """As the gradient of every loss term by itself needs them."""
+    graph = LatticeGraph.build(small_lattice(dimensions=(3, 4, 5)))
+    lattice = Lattice3D(small_model(compile=True, dynamics=ALL), graph).double()
+    excite(lattice)
+    x = torch.linspace(-1, 1, 720, dtype=torch.float64).sin().view(4, 60, 3)
+    loss = lattice.rollout(x).states_CNB.square().mean()
+    parameters = list(lattice.parameters())
+    first, second = (
+        torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        for _ in range(2)
+    )
+    for one, other in zip(first, second, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or torch.equal(one, other)

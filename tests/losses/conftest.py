@@ -20,6 +20,7 @@ def make_output() -> MakeOutput:
     def make(**fields: Tensor) -> StudentOutput:
         defaults = {
             "embedding_BD": torch.zeros(2, 3),
+            "code_BS": torch.zeros(2, 4),
             "surface_BS": torch.zeros(2, 4),
             "states_CNB": torch.ones(1, 2, 2),
             "usage_NX": torch.full((2, 3), 1 / 3),

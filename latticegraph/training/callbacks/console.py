@@ -74,7 +74,11 @@ class TrainingConsole:
             self._bar.update(self._task, completed=done)
 
     def train(self, record: Mapping[str, Any]) -> None:
-        """Show a training record: in the bar, or as a line."""
+        """Show a training record: in the bar, or as a line; shares of the gradient as a line."""
+        if shares := record.get("gradient_shares"):
+            largest = sorted(shares.items(), key=lambda item: -item[1])
+            text = "  ".join(f"{name} {share:.1%}" for name, share in largest)
+            self.line(f"share of the gradient: {text}")
         loss, speed = record["losses"]["total"], record["samples_per_second"]
         if self._bar is not None:
             text = f"{record['phase']} loss {loss:.4f}, {speed:.0f} samples/s"
