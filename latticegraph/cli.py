@@ -95,7 +95,23 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _command(commands, "evaluate", _evaluate, "measure a run on text it never saw")
     evaluate.add_argument("--run", dest="folder", required=True, help="folder of a finished run")
     evaluate.add_argument(
-        "--data", nargs="+", required=True, metavar="FILE", help=".txt or .jsonl files"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=".txt or .jsonl files; without: the run's own held-out text",
+    )
+    evaluate.add_argument(
+        "--codec",
+        nargs="*",
+        metavar="ROW",
+        help="measure the code at equal bytes beside pca, mlp_autoencoder, random_projection, opq "
+        "and one_bit, or beside the rows named; takes minutes",
+    )
+    evaluate.add_argument(
+        "--codec-dir",
+        metavar="DIR",
+        help="where codec.json, codec.svg and codec.png are written; default: codec in the run",
     )
     evaluate.add_argument("--sts", metavar="FILE", help="STS-B pairs, .tsv or .jsonl")
     evaluate.add_argument(
@@ -186,7 +202,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     from latticegraph.pipeline.evaluate_run import evaluate
 
     report = evaluate(
-        options.folder, options.data, options.sts, options.config, options.set, options.trust
+        options.folder,
+        options.data,
+        options.sts,
+        options.config,
+        options.set,
+        options.trust,
+        options.codec,
     )
     _write(options.json, report)
     _show_report(report)
@@ -198,7 +220,19 @@ def _evaluate(options: argparse.Namespace) -> int:
         sys.stdout.write(
             "STS Spearman: student {student:.3f}, teacher {teacher:.3f}\n".format(**report["sts"])
         )
+    if "codec" in report:
+        folder = options.codec_dir or Path(options.folder) / "codec"
+        _show_codec(report["codec"], Path(folder).expanduser())
     return 0
+
+
+def _show_codec(result: dict[str, Any], folder: Path) -> None:
+    from latticegraph.evaluation.codec import codec_table
+    from latticegraph.pipeline.codec_run import write_codec
+
+    paths = write_codec(folder, result)
+    _console().print(codec_table(result))
+    sys.stdout.write("".join(f"codec: {path}\n" for path in paths))
 
 
 def _describe(options: argparse.Namespace) -> int:

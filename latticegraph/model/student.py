@@ -133,7 +133,7 @@ class Student(nn.Module):
         self._start_readout(source_BD[::every], target_BD[::every])
 
     def _start_readout(self, source_BD: Tensor, target_BD: Tensor) -> None:
-        wanted_BS = self._surface(source_BD)
+        wanted_BS = self.encode(source_BD)
         raws, features = [], []
         for part_BS in wanted_BS.split(START_BATCH):
             states = self.dynamics.rollout(self._first_states(part_BS)).states_CNB
@@ -156,7 +156,15 @@ class Student(nn.Module):
         standard_BD: Tensor = self.transformer.decode(surface_BS)
         return standard_BD
 
-    def _surface(self, embedding_BD: Tensor) -> Tensor:
+    def encode(self, embedding_BD: Tensor) -> Tensor:
+        """The numbers that enter the lattice: all that it is told of a text.
+
+        Args:
+            embedding_BD: teacher embeddings.
+
+        Shapes:
+            (B, D) -> (B, S)
+        """
         standard_BD = (embedding_BD - self.mean_D) / self.std
         if self.transformer is None:
             return standard_BD
@@ -182,15 +190,35 @@ class Student(nn.Module):
             recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
         """
-        x_CNB = self._first_states(self._surface(embedding_BD))
+        return self.decode(self.encode(embedding_BD), steps, recorder, interventions)
+
+    def decode(
+        self,
+        surface_BS: Tensor,
+        steps: int | None = None,
+        recorder: Recorder | None = None,
+        interventions: Sequence[Intervention] = (),
+    ) -> StudentOutput:
+        """The second half of :meth:`forward`: everything behind the bottleneck.
+
+        Args:
+            surface_BS: of :meth:`encode`, perhaps stored in fewer bits since.
+            steps: see :meth:`forward`.
+            recorder: see :meth:`forward`.
+            interventions: see :meth:`forward`.
+
+        Shapes:
+            (B, S) -> StudentOutput
+        """
+        x_CNB = self._first_states(surface_BS)
         rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions)
-        surface_BS, correction_BD = self.extractor(rollout.states_CNB)
-        standard_BD = self._decode(surface_BS)
+        read_BS, correction_BD = self.extractor(rollout.states_CNB)
+        standard_BD = self._decode(read_BS)
         if correction_BD is not None:
             standard_BD = standard_BD + correction_BD
         return StudentOutput(
             embedding_BD=self.target_mean_D + self.std * standard_BD,
-            surface_BS=surface_BS,
+            surface_BS=read_BS,
             states_CNB=rollout.states_CNB,
             usage_NX=rollout.usage_XN.t(),
             change_T=rollout.change_T,

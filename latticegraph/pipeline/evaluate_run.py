@@ -17,8 +17,9 @@ from latticegraph.data.load import without_repeats
 from latticegraph.errors import CheckpointError, ConfigError, DataError, TeacherError
 from latticegraph.evaluation import sts_spearman
 from latticegraph.hub import LatticeModel
+from latticegraph.pipeline.codec_run import check_codec_request, measure_codec_run
 from latticegraph.pipeline.prepare import Prepared, embed_samples, prepare, text_fingerprint
-from latticegraph.pipeline.report_run import make_report
+from latticegraph.pipeline.report_run import make_baselines, make_report
 from latticegraph.pipeline.without_lattice import control_checkpoint
 from latticegraph.plugins import check_trusted, class_paths
 from latticegraph.training import load_checkpoint_model, read_checkpoint
@@ -33,11 +34,12 @@ _FREE_SECTIONS = ("data.", "teacher.")
 
 def evaluate(
     run_dir: str | Path,
-    data: Sequence[str | Path],
+    data: Sequence[str | Path] = (),
     sts: str | Path | None = None,
     config_file: str | Path | None = None,
     overrides: Sequence[str] = (),
     trust: Sequence[str] = (),
+    codec: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Measure the student, its controls and the baselines on other text.
 
@@ -46,17 +48,20 @@ def evaluate(
 
     Args:
         run_dir: folder of a finished run.
-        data: files (``.txt``, ``.jsonl``) or built-in names.
+        data: files (``.txt``, ``.jsonl``) or built-in names; none: the run's own held-out text.
         sts: STS-B pairs (``.tsv``, ``.jsonl``); adds ``sts`` with the Spearman correlation of
             student and teacher.
         config_file: in place of the run's own ``config.yaml``.
         overrides: ``dotted.key=value`` of the sections run, teacher, data and evaluation.
         trust: class paths outside the package that the run names and whose code may run; those in
             ``config_file`` and ``overrides`` are the caller's own.
+        codec: measure the student's code at three sizes in bytes, beside the rows named (of
+            ``pipeline.codec_run.ROWS``; an empty list takes all); None leaves that out.
 
     Returns:
         The keys of ``report.json``; ``data`` also names the ``files`` and counts the samples
-        ``seen_in_training``.
+        ``seen_in_training``. With ``codec``, the key ``codec``; see
+        :func:`~latticegraph.pipeline.codec_run.measure_codec_run`.
 
     Raises:
         LatticeGraphError: the run is unfinished, its text or teacher changed, it names a class path
@@ -69,6 +74,8 @@ def evaluate(
     config = load_config(config_file or run_dir / "config.yaml", overrides)
     if config_file is None:
         _check_trust(run_dir, config, trust)
+    if codec is not None:
+        check_codec_request(codec, config.data.task)
     trust = [*trust, *class_paths(config.model_dump(mode="json"))]
     device = resolve_device(config.run)
     with training_session(config.run, device, config.model.init.reproducible):
@@ -78,14 +85,18 @@ def evaluate(
         samples = _read(data, config)
         prepared = prepare(config, device)
         _check_origin(report, prepared)
-        prepared = _with_unseen(prepared, samples)
-        result = make_report(prepared, model, retrained)
+        if samples:
+            prepared = _with_unseen(prepared, samples)
+        baselines = make_baselines(prepared, model.student.surface_width)
+        result = make_report(prepared, model, retrained, baselines)
+        if codec is not None:
+            result["codec"] = measure_codec_run(prepared, model, baselines, codec, sts)
         if sts is not None:
             result["sts"] = _similarity(prepared, model, sts)
     result["training"] = report["training"]
     result["data"] |= {
         "files": [str(name) for name in data],
-        "seen_in_training": len(samples) - len(prepared.splits.heldout),
+        "seen_in_training": len(samples) - len(prepared.splits.heldout) if samples else 0,
     }
     return result
 

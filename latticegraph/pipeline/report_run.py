@@ -17,12 +17,14 @@ from torch import Tensor
 from latticegraph.data import Sample
 from latticegraph.decoding import TextDecoder
 from latticegraph.evaluation import (
+    Baseline,
     EmbeddingSplit,
     build_report,
     fit_baselines,
     report_metrics,
     write_report,
 )
+from latticegraph.evaluation.arrays import as_float64
 from latticegraph.hub import LatticeModel
 from latticegraph.lattice import count_edges
 from latticegraph.pipeline.fit_run import MODEL_FOLDER, FittedRun
@@ -75,13 +77,41 @@ def write_run_report(run: FittedRun, control: TrainingResult) -> dict[str, Any] 
     return made
 
 
-def make_report(prepared: Prepared, model: LatticeModel, retrained: LatticeModel) -> dict[str, Any]:
+def make_baselines(prepared: Prepared, bottleneck: int) -> list[Baseline]:
+    """Fit the baselines of the report on ``prepared.train``.
+
+    Args:
+        prepared: text and embeddings.
+        bottleneck: S, numbers per sample.
+    """
+    config = prepared.config
+    train, validation = (
+        EmbeddingSplit.of(name, pairs.source_ND, pairs.target_ND)
+        for name, pairs in (("train", prepared.train), ("validation", prepared.validation))
+    )
+    return fit_baselines(
+        train,
+        validation,
+        bottleneck,
+        config.evaluation,
+        seed=config.run.seed,
+        task=config.data.task,
+    )
+
+
+def make_report(
+    prepared: Prepared,
+    model: LatticeModel,
+    retrained: LatticeModel,
+    baselines: Sequence[Baseline] | None = None,
+) -> dict[str, Any]:
     """Measure everything on ``prepared.heldout``; baselines are fitted on ``prepared.train``.
 
     Args:
         prepared: text and embeddings; its held-out part is what is measured.
         model: trained, on its device.
         retrained: the control that was trained without a lattice.
+        baselines: of :func:`make_baselines`; None fits them.
 
     Raises:
         DataError: when a metric is no finite number.
@@ -92,29 +122,16 @@ def make_report(prepared: Prepared, model: LatticeModel, retrained: LatticeModel
     student = ModelRow("student", "student (the cube)", model, *how)
     off = ModelRow("lattice_off", "lattice switched off", switched_off(model), *how)
     wire = ModelRow("lattice_off_retrained", "retrained without lattice", retrained, *how)
-    train, validation, heldout = (
-        EmbeddingSplit.of(name, pairs.source_ND, pairs.target_ND)
-        for name, pairs in (
-            ("train", prepared.train),
-            ("validation", prepared.validation),
-            ("heldout", prepared.heldout),
-        )
-    )
-    baselines = fit_baselines(
-        train,
-        validation,
-        model.student.surface_width,
-        settings,
-        seed=config.run.seed,
-        task=task,
-    )
+    if baselines is None:
+        baselines = make_baselines(prepared, model.student.surface_width)
+    pairs = prepared.heldout
     made = build_report(
         task=task,
         models=(student, off, wire),
         baselines=baselines,
         metrics=report_metrics(task, settings.metrics),
-        heldout=heldout,
-        train_mean_D=train.target_ND.mean(axis=0),
+        heldout=EmbeddingSplit.of("heldout", pairs.source_ND, pairs.target_ND),
+        train_mean_D=as_float64("train.target", prepared.train.target_ND).mean(axis=0),
     )
     prediction = student.prediction
     return made | {

@@ -21,8 +21,8 @@ class OneBitCodec:
 
     With R = D, P is a rotation too and the codec is a plain random rotation with one bit per
     dimension; with fewer bits the components of least variance are dropped first. The rotation
-    spreads the variance evenly, so that a Gaussian keeps 2 / pi = 0.637 of it (Max, 1960). Source of
-    rotating before taking signs: Gong and Lazebnik, Iterative quantization (2011).
+    spreads the variance evenly, so that a Gaussian keeps 2 / pi = 0.637 of it (Max, 1960). Source:
+    Gong and Lazebnik, Iterative quantization (2011), whose random start this is.
 
     Args:
         bits: of a code; at most D of them are used.
