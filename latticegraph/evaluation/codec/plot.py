@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latticegraph.errors import ConfigError
-from latticegraph.evaluation.codec.text import COLUMNS
+from latticegraph.evaluation.codec.text import COLUMNS, STUDENT
 from latticegraph.files import replace_file
 
 # Okabe and Ito (2008): told apart with every common kind of colour blindness; black is the student.
@@ -62,7 +62,7 @@ def draw_codecs(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
 
 def _lines(axes: Any, rows: Sequence[Mapping[str, Any]], key: str) -> None:
     names = list(dict.fromkeys(row["codec"] for row in rows))
-    others = [name for name in names if not name.startswith("student")]
+    others = [name for name in names if name not in STUDENT]
     for name in names:
         own = sorted((row for row in rows if row["codec"] == name), key=lambda row: row["bytes"])
         place = others.index(name) % len(_COLOURS) if name in others else 0

@@ -19,27 +19,30 @@ LEVEL = 0.005
 """Values closer than this are called level."""
 
 
-def codec_verdicts(rows: Sequence[Mapping[str, Any]], own: str = "student") -> list[str]:
+STUDENT = ("student", "student_refined")
+"""Names of the rows that are the student's own."""
+
+
+def codec_verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Sentences that compare the student with the best other codec of at most as many bytes.
 
     Args:
         rows: of :func:`~latticegraph.evaluation.codec.table.measure_codecs`.
-        own: name of the student's rows.
 
     Returns:
-        One sentence per size of the student; none where no other codec fits into its bytes.
+        One sentence per row of the student; none where no other codec fits into its bytes.
     """
     done = [row for row in rows if "reason" not in row]
     sentences = []
-    for row in done:
+    for row in (row for row in done if row["codec"] in STUDENT):
         others = [
             other
             for other in done
-            if not other["codec"].startswith(own) and other["bytes"] <= row["bytes"]
+            if other["codec"] not in STUDENT and other["bytes"] <= row["bytes"]
         ]
-        if row["codec"] == own and others:
+        if others:
             parts = [_against(row, others, key) for key in ("explained_variance", "recall_at_10")]
-            sentences.append(f"At {row['bytes']} bytes ({row['form']}) {'; '.join(parts)}.")
+            sentences.append(f"{row['title']} at {row['bytes']} bytes: {'; '.join(parts)}.")
     return sentences
 
 
@@ -63,7 +66,7 @@ def codec_table(result: Mapping[str, Any]) -> Table:
     for head in ("bytes", *(COLUMNS[key] for key in columns)):
         table.add_column(head, justify="right")
     for row in sorted(done, key=lambda row: -row["bytes"]):
-        style = "bold" if row["codec"].startswith("student") else None
+        style = "bold" if row["codec"] in STUDENT else None
         values = [f"{row[key]:.3f}" for key in columns]
         table.add_row(row["title"], row["form"], str(row["bytes"]), *values, style=style)
     return table
@@ -73,14 +76,11 @@ def _against(row: Mapping[str, Any], others: Sequence[Mapping[str, Any]], key: s
     best = max(others, key=lambda other: float(other[key]))
     mine, theirs = float(row[key]), float(best[key])
     if abs(mine - theirs) < LEVEL:
-        relation = "is level with"
+        relation = "level with"
     else:
         relation = "beats" if mine > theirs else "does not beat"
-    subject = "the student " if key == "explained_variance" else "it "
-    return (
-        f"{subject}{relation} {best['title']} ({best['form']}, {best['bytes']} bytes), "
-        f"{COLUMNS[key]} {mine:.3f} against {theirs:.3f}"
-    )
+    opponent = f"{best['title']} in {best['bytes']} bytes"
+    return f"{COLUMNS[key]} {mine:.3f} {relation} {opponent}, {theirs:.3f}"
 
 
 def _missing(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
