@@ -62,12 +62,12 @@ def test_refined_codes_reconstruct_every_heldout_text_better(model, heldout):
 
 
 def test_refinement_repairs_what_the_encoder_got_wrong(model, heldout):
-    good = errors(model, model.to_codes(heldout, refine_steps=60), heldout).mean()
+    good = float(errors(model, model.to_codes(heldout, refine_steps=60), heldout).mean())
     weight = model.student.transformer.to_surface[0].linear.weight
     with torch.no_grad():
         weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(2))
-    bad = errors(model, model.to_codes(heldout), heldout).mean()
-    repaired = errors(model, model.to_codes(heldout, refine_steps=60), heldout).mean()
+    bad = float(errors(model, model.to_codes(heldout), heldout).mean())
+    repaired = float(errors(model, model.to_codes(heldout, refine_steps=60), heldout).mean())
     assert bad > 1.1 * good
     assert repaired == pytest.approx(good, rel=0.01)
 
