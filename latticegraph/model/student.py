@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics import Dynamics, Intervention, Recorder
+from latticegraph.dynamics.dynamics import Rollout
 from latticegraph.dynamics.gating import balance
 from latticegraph.model.extractor import LatticeToEmbeddingExtractor
 from latticegraph.model.mapper import EmbeddingToLatticeMapper
@@ -190,28 +191,21 @@ class Student(nn.Module):
             recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
         """
-        return self.decode(self.encode(embedding_BD), steps, recorder, interventions)
+        x_CNB = self._first_states(self.encode(embedding_BD))
+        return self._output(self.dynamics.rollout(x_CNB, steps, recorder, interventions))
 
-    def decode(
-        self,
-        surface_BS: Tensor,
-        steps: int | None = None,
-        recorder: Recorder | None = None,
-        interventions: Sequence[Intervention] = (),
-    ) -> StudentOutput:
+    def decode(self, surface_BS: Tensor) -> StudentOutput:
         """The second half of :meth:`forward`: everything behind the bottleneck.
 
         Args:
             surface_BS: of :meth:`encode`, perhaps stored in fewer bits since.
-            steps: see :meth:`forward`.
-            recorder: see :meth:`forward`.
-            interventions: see :meth:`forward`.
 
         Shapes:
             (B, S) -> StudentOutput
         """
-        x_CNB = self._first_states(surface_BS)
-        rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions)
+        return self._output(self.dynamics.rollout(self._first_states(surface_BS)))
+
+    def _output(self, rollout: Rollout) -> StudentOutput:
         read_BS, correction_BD = self.extractor(rollout.states_CNB)
         standard_BD = self._decode(read_BS)
         if correction_BD is not None:

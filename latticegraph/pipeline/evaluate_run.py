@@ -55,13 +55,12 @@ def evaluate(
         overrides: ``dotted.key=value`` of the sections run, teacher, data and evaluation.
         trust: class paths outside the package that the run names and whose code may run; those in
             ``config_file`` and ``overrides`` are the caller's own.
-        codec: measure the student's code at three sizes in bytes, beside the rows named (of
-            ``pipeline.codec_run.ROWS``; an empty list takes all); None leaves that out.
+        codec: measure the code in bytes beside these rows of ``codec_run.ROWS``, or all of them
+            where the list is empty; None leaves that out.
 
     Returns:
         The keys of ``report.json``; ``data`` also names the ``files`` and counts the samples
-        ``seen_in_training``. With ``codec``, the key ``codec``; see
-        :func:`~latticegraph.pipeline.codec_run.measure_codec_run`.
+        ``seen_in_training``. ``codec``: of :func:`measure_codec_run`.
 
     Raises:
         LatticeGraphError: the run is unfinished, its text or teacher changed, it names a class path
@@ -87,17 +86,26 @@ def evaluate(
         _check_origin(report, prepared)
         if samples:
             prepared = _with_unseen(prepared, samples)
-        baselines = make_baselines(prepared, model.student.surface_width)
-        result = make_report(prepared, model, retrained, baselines)
-        if codec is not None:
-            result["codec"] = measure_codec_run(prepared, model, baselines, codec, sts)
-        if sts is not None:
-            result["sts"] = _similarity(prepared, model, sts)
-    result["training"] = report["training"]
-    result["data"] |= {
-        "files": [str(name) for name in data],
-        "seen_in_training": len(samples) - len(prepared.splits.heldout) if samples else 0,
-    }
+        result = _measure(prepared, model, retrained, sts, codec)
+    dropped = len(samples) - len(prepared.splits.heldout) if samples else 0
+    result["data"] |= {"files": [str(name) for name in data], "seen_in_training": dropped}
+    return result | {"training": report["training"]}
+
+
+def _measure(
+    prepared: Prepared,
+    model: LatticeModel,
+    retrained: LatticeModel,
+    sts: str | Path | None,
+    codec: Sequence[str] | None,
+) -> dict[str, Any]:
+    """The report, and what was asked for beside it."""
+    baselines = make_baselines(prepared, model.student.surface_width)
+    result = make_report(prepared, model, retrained, baselines)
+    if codec is not None:
+        result["codec"] = measure_codec_run(prepared, model, baselines, codec, sts)
+    if sts is not None:
+        result["sts"] = _similarity(prepared, model, sts)
     return result
 
 
