@@ -139,11 +139,13 @@ def measure_codecs(
             continue
         if progress is not None:
             progress(f"{row.title}, {row.form}")
-        size = row.compress(quality.source_ND[:1]).shape[1]
-        values = quality.measure(partial(_through, row))
-        measured.append(named | {"form": row.form, "bytes": size} | values)
+        sizes: list[int] = []
+        values = quality.measure(partial(_through, row, sizes))
+        measured.append(named | {"form": row.form, "bytes": sizes[0]} | values)
     return measured
 
 
-def _through(codec: ByteCodec, source_ND: Floats) -> Floats:
-    return codec.decompress(codec.compress(source_ND))
+def _through(codec: ByteCodec, sizes: list[int], source_ND: Floats) -> Floats:
+    stored_NY = codec.compress(source_ND)
+    sizes.append(stored_NY.shape[1])
+    return codec.decompress(stored_NY)
