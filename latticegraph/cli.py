@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
 import json
 import logging
 import os
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 from latticegraph.config import Config, dump_config, load_config
 from latticegraph.errors import LatticeGraphError
 from latticegraph.startup import tune_process
+from latticegraph.terminal import console, show_log, speak_utf8
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from latticegraph.distributed import Processes
 
 USER_ERROR = 2
 INTERRUPTED = 130
-PIPED_WIDTH = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 2 for an error of the user's, 128 + signal after an interruption.
     """
     tune_process()
-    _speak_utf8()
+    speak_utf8()
     options = _parser().parse_args(arguments)
-    _show_log()
+    show_log()
     try:
         if os.environ.get("WORLD_SIZE", "1") != "1":
             return _run_together(options)
@@ -96,7 +92,23 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _command(commands, "evaluate", _evaluate, "measure a run on text it never saw")
     evaluate.add_argument("--run", dest="folder", required=True, help="folder of a finished run")
     evaluate.add_argument(
-        "--data", nargs="+", required=True, metavar="FILE", help=".txt or .jsonl files"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=".txt or .jsonl files; without: the run's own held-out text",
+    )
+    evaluate.add_argument(
+        "--codec",
+        nargs="*",
+        metavar="ROW",
+        help="measure the code at equal bytes beside pca, mlp_autoencoder, random_projection, opq "
+        "and one_bit, or beside the rows named; takes minutes",
+    )
+    evaluate.add_argument(
+        "--codec-dir",
+        metavar="DIR",
+        help="where codec.json, codec.svg and codec.png are written; default: codec in the run",
     )
     evaluate.add_argument("--sts", metavar="FILE", help="STS-B pairs, .tsv or .jsonl")
     evaluate.add_argument(
@@ -200,7 +212,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     from latticegraph.pipeline.evaluate_run import evaluate
 
     report = evaluate(
-        options.folder, options.data, options.sts, options.config, options.set, options.trust
+        options.folder,
+        options.data,
+        options.sts,
+        options.config,
+        options.set,
+        options.trust,
+        options.codec,
     )
     _write(options.json, report)
     _show_report(report)
@@ -212,6 +230,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         sys.stdout.write(
             "STS Spearman: student {student:.3f}, teacher {teacher:.3f}\n".format(**report["sts"])
         )
+    if "codec" in report:
+        folder = options.codec_dir or Path(options.folder) / "codec"
+        _show_codec(report["codec"], Path(folder).expanduser())
     return 0
 
 
@@ -225,9 +246,18 @@ def _compare(options: argparse.Namespace) -> int:
         sys.stderr.write("interrupted; the same command goes on\n")
         return 128 + int(result["signal"])
     _write(options.json, result)
-    _console().print(comparison_table(result))
+    console().print(comparison_table(result))
     sys.stdout.write(f"comparison: {result['file']}\n")
     return 0
+
+
+def _show_codec(result: dict[str, Any], folder: Path) -> None:
+    from latticegraph.evaluation.codec import codec_table
+    from latticegraph.pipeline.codec_run import write_codec
+
+    paths = write_codec(folder, result)
+    console().print(codec_table(result))
+    sys.stdout.write("".join(f"codec: {path}\n" for path in paths))
 
 
 def _describe(options: argparse.Namespace) -> int:
@@ -237,10 +267,10 @@ def _describe(options: argparse.Namespace) -> int:
 
     result = describe(config)
     _write(options.json, result)
-    console = _console()
-    console.print(description_table(config.lattice, result))
+    screen = console()
+    screen.print(description_table(config.lattice, result))
     for warning in result["warnings"]:
-        console.print(f"warning: {warning}", highlight=False, soft_wrap=True, markup=False)
+        screen.print(f"warning: {warning}", highlight=False, soft_wrap=True, markup=False)
     return 0
 
 
@@ -255,33 +285,7 @@ def _write(path: str | None, result: dict[str, Any]) -> None:
 def _show_report(report: dict[str, Any]) -> None:
     from latticegraph.evaluation import console_table
 
-    _console().print(console_table(report))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # Rich takes 80 columns where there is no terminal: too few for the report.
-    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
-
-
-def _show_log() -> None:
-    """Notices of the package go to standard error, one line each."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("latticegraph")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    # torch says this once per process about every CSR product; there is nothing to do about it.
-    warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-
-
-def _speak_utf8() -> None:
-    """Text is UTF-8 whatever the locale says; what is piped in or out may hold any of it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    console().print(console_table(report))
 
 
 def _fail(message: str) -> int:

@@ -23,6 +23,9 @@ class EvaluationSettings(Section):
     metrics: tuple[str, ...] = Field(
         (), description="class paths of further metrics, for instance my_metric.py:MyMetric"
     )
+    refine_steps: int = Field(
+        0, ge=0, description="gradient steps on each code, for a row of the codec table; 0: no row"
+    )
     decoded_examples: int = Field(5, ge=0, description="held-out sentences shown in the report")
 
     @model_validator(mode="after")

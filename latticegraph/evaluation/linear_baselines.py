@@ -86,7 +86,11 @@ class PcaBaseline:
         codes: Floats = self.pca.transform(source_BD)
         return codes
 
+    def decode(self, codes_BS: Floats) -> Floats:
+        """Least squares from components to targets. Shapes: [B, min(S, B, D)] to [B, D]."""
+        decoded: Floats = codes_BS @ self.weight_SD + self.mean_D
+        return decoded
+
     def predict(self, source_BD: Floats) -> Floats:
         """Through the bottleneck and back. Shapes: [B, D] to [B, D]."""
-        prediction: Floats = self.encode(source_BD) @ self.weight_SD + self.mean_D
-        return prediction
+        return self.decode(self.encode(source_BD))

@@ -117,8 +117,19 @@ class MlpAutoencoder:
 
     def predict(self, source_BD: Floats) -> Floats:
         """Through the bottleneck and back. Shapes: [B, D] to [B, D]."""
+        return self.decode(self.encode(source_BD))
+
+    def encode(self, source_BD: Floats) -> Floats:
+        """Codes of about unit variance. Shapes: [B, D] to [B, S]."""
         with torch.no_grad():
-            scaled_BD: Tensor = self.network(self._scaled_source(source_BD))
+            codes_BS: Tensor = self.network[0](self._scaled_source(source_BD))
+        result: Floats = codes_BS.double().numpy()
+        return result
+
+    def decode(self, codes_BS: Floats) -> Floats:
+        """Embeddings of codes. Shapes: [B, S] to [B, D]."""
+        with torch.no_grad():
+            scaled_BD: Tensor = self.network[1](torch.from_numpy(codes_BS).float())
         result: Floats = scaled_BD.double().numpy() * self.target_scale + self.target_mean_D
         return result
 

@@ -36,6 +36,34 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, kind, enabled=precision != "float32")
 
 
+def check_rows(name: str, rows_NW: Tensor, width: int, batch_size: int) -> None:
+    """Refuse no rows, rows of another width, and batches of nothing.
+
+    Args:
+        name: what the rows are, for the message.
+        rows_NW: embeddings or codes.
+        width: W, of the model.
+        batch_size: samples per forward pass.
+
+    Shapes:
+        rows_NW: [N, W].
+
+    Raises:
+        DataError: naming shape or batch size.
+    """
+    if rows_NW.ndim != 2 or rows_NW.shape[1] != width or not len(rows_NW):
+        source = "embedded by the teacher" if name == "embeddings" else "encoded by this version"
+        raise DataError(
+            name,
+            f"expected at least one row of width {width}, got shape {list(rows_NW.shape)}",
+            f"Pass one row per sample, {source} of the model",
+        )
+    if batch_size < 1:
+        raise DataError(
+            "batch_size", f"expected at least 1 sample, got {batch_size}", "Choose for example 256"
+        )
+
+
 @torch.no_grad()
 def run_student(student: Student, source_ND: Tensor, batch_size: int, precision: str) -> Prediction:
     """Run a student over embeddings in batches; it is left in evaluation mode.
@@ -52,17 +80,7 @@ def run_student(student: Student, source_ND: Tensor, batch_size: int, precision:
     Raises:
         DataError: for no rows, or rows of another width.
     """
-    width = student.teacher_dimension
-    if source_ND.ndim != 2 or source_ND.shape[1] != width or not len(source_ND):
-        raise DataError(
-            "embeddings",
-            f"expected at least one row of width {width}, got shape {list(source_ND.shape)}",
-            "Pass one row per sample, embedded by the teacher of the model",
-        )
-    if batch_size < 1:
-        raise DataError(
-            "batch_size", f"expected at least 1 sample, got {batch_size}", "Choose for example 256"
-        )
+    check_rows("embeddings", source_ND, student.teacher_dimension, batch_size)
     student.eval()
     device, dtype = student.std.device, student.std.dtype
     parts, steps = [], 0

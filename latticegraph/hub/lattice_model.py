@@ -1,6 +1,6 @@
 """LatticeModel: a trained student with all that its use needs.
 
-Legend: N samples or texts, D teacher width.
+Legend: N samples or texts, D teacher width, S surface width.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from latticegraph.aggregation import resolve_backend
 from latticegraph.errors import CheckpointError, TeacherError
 from latticegraph.files import write_text
 from latticegraph.hub.card import write_card
+from latticegraph.hub.codes import decode_rows, encode_rows
 from latticegraph.hub.inference import Prediction, run_student
 from latticegraph.hub.settings import LatticeModelConfig
 from latticegraph.hub.weights import load_weights, read_weights, write_weights
@@ -207,6 +208,38 @@ class LatticeModel:
     ) -> Prediction:
         """Like :meth:`predict`, with the steps used and the throughput."""
         return run_student(self.student, embeddings, batch_size, precision)
+
+    def to_codes(self, embeddings: Tensor, batch_size: int = 256, refine_steps: int = 0) -> Tensor:
+        """The numbers that enter the lattice, all that :meth:`from_codes` needs of a text.
+
+        Args:
+            embeddings: made by the teacher that the model was trained with.
+            batch_size: samples per pass.
+            refine_steps: gradient steps on each code through the frozen decoder, for models trained
+                to return what goes in; see :func:`~latticegraph.hub.refine.refine_codes`.
+
+        Shapes:
+            embeddings: [N, D]; result: [N, S] on the CPU.
+
+        Raises:
+            DataError: for no rows, rows of another width, or negative steps.
+        """
+        return encode_rows(self.student, embeddings, batch_size, refine_steps)
+
+    def from_codes(self, codes: Tensor, batch_size: int = 256) -> Tensor:
+        """Predicted embeddings of codes.
+
+        Args:
+            codes: of :meth:`to_codes`, perhaps stored in fewer bits since.
+            batch_size: samples per pass.
+
+        Shapes:
+            codes: [N, S]; result: [N, D] on the CPU.
+
+        Raises:
+            DataError: for no rows, or rows of another width.
+        """
+        return decode_rows(self.student, codes, batch_size)
 
     def _check(self, teacher: Teacher) -> None:
         identity = self.config.identity

@@ -155,7 +155,7 @@ def _prefixes(
             "Set losses.prefixes to 0, or lattice.surface to front_back",
         )
     return PrefixLoss(
-        student.decode, student.surface_width, settings.prefix_lengths, teacher_variance
+        student.project_back, student.surface_width, settings.prefix_lengths, teacher_variance
     )
 
 

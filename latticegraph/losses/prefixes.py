@@ -29,11 +29,11 @@ class PrefixLoss(LossTerm):
     the first k principal components leave unexplained. (Nested prefixes: Kusupati et al. 2022,
     Matryoshka representations.)
 
-    What it guarantees: 1 - L_k is the share of variance that ``Student.decode`` explains from k
-    numbers. It says nothing about the lattice, whose rollout would cost as much again for every
-    prefix: a prefix written into the lattice, zeros behind it, is not trained. Zero is the mean of
-    a code at the start (embeddings are centred); later it is the value that was trained. All
-    prefixes are decoded in one pass of K B rows.
+    What it guarantees: 1 - L_k is the share of variance that ``Student.project_back`` explains
+    from k numbers. It says nothing about the lattice, whose rollout would cost as much again for
+    every prefix: a prefix written into the lattice, zeros behind it, is not trained. Zero is the
+    mean of a code at the start (embeddings are centred); later it is the value that was trained.
+    All prefixes are decoded in one pass of K B rows.
 
     Args:
         decode: from codes (B, S) to embeddings (B, D), in the teacher's units.

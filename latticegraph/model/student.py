@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics import Dynamics, Intervention, Recorder
+from latticegraph.dynamics.dynamics import Rollout
 from latticegraph.dynamics.gating import balance
 from latticegraph.model.extractor import LatticeToEmbeddingExtractor
 from latticegraph.model.mapper import EmbeddingToLatticeMapper
@@ -133,7 +134,7 @@ class Student(nn.Module):
         self._start_readout(source_BD[::every], target_BD[::every])
 
     def _start_readout(self, source_BD: Tensor, target_BD: Tensor) -> None:
-        wanted_BS = self._surface(source_BD)
+        wanted_BS = self.encode(source_BD)
         raws, features = [], []
         for part_BS in wanted_BS.split(START_BATCH):
             states = self.dynamics.rollout(self._first_states(part_BS)).states_CNB
@@ -156,7 +157,15 @@ class Student(nn.Module):
         standard_BD: Tensor = self.transformer.decode(surface_BS)
         return standard_BD
 
-    def _surface(self, embedding_BD: Tensor) -> Tensor:
+    def encode(self, embedding_BD: Tensor) -> Tensor:
+        """The numbers that enter the lattice: all that it is told of a text.
+
+        Args:
+            embedding_BD: teacher embeddings.
+
+        Shapes:
+            (B, D) -> (B, S)
+        """
         standard_BD = (embedding_BD - self.mean_D) / self.std
         if self.transformer is None:
             return standard_BD
@@ -167,7 +176,7 @@ class Student(nn.Module):
         states_CNB: Tensor = self.mapper(surface_BS, self.volume(surface_BS))
         return states_CNB
 
-    def decode(self, code_BS: Tensor) -> Tensor:
+    def project_back(self, code_BS: Tensor) -> Tensor:
         """Embeddings from numbers of the surface by the projection alone, without the lattice.
 
         Args:
@@ -193,9 +202,22 @@ class Student(nn.Module):
             recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
         """
-        code_BS = self._surface(embedding_BD)
-        x_CNB = self._first_states(code_BS)
-        rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions)
+        code_BS = self.encode(embedding_BD)
+        rollout = self.dynamics.rollout(self._first_states(code_BS), steps, recorder, interventions)
+        return self._output(code_BS, rollout)
+
+    def decode(self, code_BS: Tensor) -> StudentOutput:
+        """The second half of :meth:`forward`: everything behind the bottleneck.
+
+        Args:
+            code_BS: of :meth:`encode`, perhaps stored in fewer bits since.
+
+        Shapes:
+            (B, S) -> StudentOutput
+        """
+        return self._output(code_BS, self.dynamics.rollout(self._first_states(code_BS)))
+
+    def _output(self, code_BS: Tensor, rollout: Rollout) -> StudentOutput:
         surface_BS, correction_BD = self.extractor(rollout.states_CNB)
         standard_BD = self._decode(surface_BS)
         if correction_BD is not None:

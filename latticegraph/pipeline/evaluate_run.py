@@ -19,9 +19,10 @@ from latticegraph.errors import CheckpointError, ConfigError, DataError, Teacher
 from latticegraph.evaluation import sts_spearman
 from latticegraph.hub import LatticeModel
 from latticegraph.pipeline.attribution import frozen_checkpoint, wants_frozen
+from latticegraph.pipeline.codec_run import check_codec_request, measure_codec_run
 from latticegraph.pipeline.curves import read_curves
 from latticegraph.pipeline.prepare import Prepared, embed_samples, prepare, text_fingerprint
-from latticegraph.pipeline.report_run import make_report
+from latticegraph.pipeline.report_run import make_baselines, make_report
 from latticegraph.pipeline.without_lattice import control_checkpoint
 from latticegraph.plugins import check_trusted, class_paths
 from latticegraph.training import load_checkpoint_model, read_checkpoint
@@ -36,11 +37,12 @@ _FREE_SECTIONS = ("data.", "teacher.")
 
 def evaluate(
     run_dir: str | Path,
-    data: Sequence[str | Path],
+    data: Sequence[str | Path] = (),
     sts: str | Path | None = None,
     config_file: str | Path | None = None,
     overrides: Sequence[str] = (),
     trust: Sequence[str] = (),
+    codec: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Measure the student, its controls and the baselines on other text.
 
@@ -49,7 +51,7 @@ def evaluate(
 
     Args:
         run_dir: folder of a finished run.
-        data: files (``.txt``, ``.jsonl``) or built-in names.
+        data: files (``.txt``, ``.jsonl``) or built-in names; none: the run's own held-out text.
         sts: STS-B pairs (``.tsv``, ``.jsonl``); adds ``sts`` with the Spearman correlation of
             student and teacher.
         config_file: in place of the run's own ``config.yaml``.
@@ -57,10 +59,12 @@ def evaluate(
             report.
         trust: class paths outside the package that the run names and whose code may run; those in
             ``config_file`` and ``overrides`` are the caller's own.
+        codec: measure the code in bytes beside these rows of ``codec_run.ROWS``, or all of them
+            where the list is empty; None leaves that out.
 
     Returns:
         The keys of ``report.json``; ``data`` also names the ``files`` and counts the samples
-        ``seen_in_training``.
+        ``seen_in_training``. ``codec``: of :func:`measure_codec_run`.
 
     Raises:
         LatticeGraphError: the run is unfinished, its text or teacher changed, it names a class path
@@ -73,6 +77,8 @@ def evaluate(
     config = load_config(config_file or run_dir / "config.yaml", overrides)
     if config_file is None:
         _check_trust(run_dir, config, trust)
+    if codec is not None:
+        check_codec_request(codec, config.data.task)
     trust = [*trust, *class_paths(config.model_dump(mode="json"))]
     device = resolve_device(config.run)
     with training_session(config.run, device, config.model.init.reproducible):
@@ -83,15 +89,33 @@ def evaluate(
         samples = _read(data, config)
         prepared = prepare(config, device)
         _check_origin(report, prepared)
-        prepared = _with_unseen(prepared, samples)
-        result = make_report(prepared, model, retrained, frozen)
-        if sts is not None:
-            result["sts"] = _similarity(prepared, model, sts)
-    words = ["latticegraph", "evaluate", "--run", str(run_dir), "--data", *names]
+        if samples:
+            prepared = _with_unseen(prepared, samples)
+        result = _measure(prepared, model, retrained, frozen, sts, codec)
+    words = ["latticegraph", "evaluate", "--run", str(run_dir)]
+    words += ["--data", *names] if names else []
     result |= {"training": report["training"], "curves": read_curves(run_dir)}
     result["command"] = shlex.join(words)
-    seen = len(samples) - len(prepared.splits.heldout)
-    result["data"] |= {"files": names, "seen_in_training": seen}
+    dropped = len(samples) - len(prepared.splits.heldout) if samples else 0
+    result["data"] |= {"files": names, "seen_in_training": dropped}
+    return result
+
+
+def _measure(
+    prepared: Prepared,
+    model: LatticeModel,
+    retrained: LatticeModel,
+    frozen: LatticeModel | None,
+    sts: str | Path | None,
+    codec: Sequence[str] | None,
+) -> dict[str, Any]:
+    """The report, and what was asked for beside it."""
+    baselines = make_baselines(prepared, model.student.surface_width)
+    result = make_report(prepared, model, retrained, frozen, baselines)
+    if codec is not None:
+        result["codec"] = measure_codec_run(prepared, model, baselines, codec, sts)
+    if sts is not None:
+        result["sts"] = _similarity(prepared, model, sts)
     return result
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from latticegraph.evaluation import (
+    Baseline,
     EmbeddingSplit,
     build_report,
     fit_baselines,
@@ -114,11 +116,30 @@ def write_run_report(
     return made
 
 
+def make_baselines(prepared: Prepared, bottleneck: int) -> list[Baseline]:
+    """Fit the baselines of the report on ``prepared.train``.
+
+    Args:
+        prepared: text and embeddings.
+        bottleneck: S, numbers per sample.
+    """
+    config, (train, validation, _) = prepared.config, _splits(prepared)
+    return fit_baselines(
+        train,
+        validation,
+        bottleneck,
+        config.evaluation,
+        seed=config.run.seed,
+        task=config.data.task,
+    )
+
+
 def make_report(
     prepared: Prepared,
     model: LatticeModel,
     retrained: LatticeModel,
     frozen: LatticeModel | None = None,
+    baselines: Sequence[Baseline] | None = None,
 ) -> dict[str, Any]:
     """Measure everything on ``prepared.heldout``; baselines are fitted on ``prepared.train``.
 
@@ -127,6 +148,7 @@ def make_report(
         model: trained, on its device.
         retrained: the control that was trained without a lattice.
         frozen: the same model with a frozen lattice, where ``report.attribution`` is full.
+        baselines: of :func:`make_baselines`; None fits them.
 
     Raises:
         DataError: when a metric is no finite number.
@@ -137,14 +159,13 @@ def make_report(
     student = ModelRow("student", "student (the cube)", model, *how)
     off = ModelRow("lattice_off", "lattice switched off", switched_off(model), *how)
     wire = ModelRow("lattice_off_retrained", "retrained without lattice", retrained, *how)
+    if baselines is None:
+        baselines = make_baselines(prepared, model.student.surface_width)
     train, validation, heldout = _splits(prepared)
-    width = model.student.surface_width
     made = build_report(
         task=task,
         models=(student, off, wire),
-        baselines=fit_baselines(
-            train, validation, width, settings, seed=config.run.seed, task=task
-        ),
+        baselines=baselines,
         metrics=report_metrics(task, settings.metrics),
         heldout=heldout,
         groups=[sample.group for sample in prepared.splits.heldout],
