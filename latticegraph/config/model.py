@@ -104,7 +104,7 @@ class ExpertSettings(Section):
 
     @model_validator(mode="after")
     def _known(self) -> ExpertSettings:
-        check_kind("kind", self.kind, ("local", "functional", "distant"))
+        check_kind("kind", self.kind, ("local", "functional", "distant", "cell"))
         if len(set(self.edges)) < len(self.edges):
             raise ValueError(
                 f"edges: expected different edge types, got {list(self.edges)}; name each once"

@@ -43,7 +43,7 @@ def _rollout(config: Config) -> dict[str, Any] | None:
         backend = resolve_backend(settings, graph, batch, "cpu")
         edges = edge_sets(settings)
         self_only = [not summed_stencils(graph, [types]) for types in edges]
-        experts = [make_expert(settings, index) for index in range(len(edges))]
+        experts = [make_expert(settings, index, graph.num_cells) for index in range(len(edges))]
         kept = kept_states(experts, self_only, plain=settings.kernel == "plain")
         stencils = summed_stencils(graph, edges)
         work = rollout_work(settings, graph.num_cells, stencils, backend, kept, batch)

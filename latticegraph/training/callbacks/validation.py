@@ -88,12 +88,14 @@ class Validator:
         device = student.std.device
         weights = objective.weights_at() if weights is None else weights
         gathered = objective.gathered_fields(weights)
+        whole = objective.needs_whole_lattice(weights)
         means = RunningMeans(student.dynamics.names, self.config.model.dynamics.steps)
         predictions = []
         for index_B in self.index_N.split(self.config.evaluation.batch_size):
             batch = self.pairs.batch(index_B).to(device)
             with autocast(device, self.config.training.precision):
-                own = student(own_rows(student, batch.source_BD, self.processes))
+                rows_BD = own_rows(student, batch.source_BD, self.processes)
+                own = student(rows_BD, whole=whole)
                 output = whole_output(student, own, len(batch), self.processes, gathered)
                 _, terms = objective(output, batch.target_BD, weights, own)
             means.add(terms, output, batch.target_BD)
