@@ -194,7 +194,7 @@ class Student(nn.Module):
             interventions: changes of the dynamics.
         """
         code_BS = self._surface(embedding_BD)
-        x_CNB = self._first_states(code_BS)
+        x_CNB = self._first_states(self.mapper.disturbed(code_BS))
         rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions)
         surface_BS, correction_BD = self.extractor(rollout.states_CNB)
         standard_BD = self._decode(surface_BS)
