@@ -206,9 +206,8 @@ class Student(nn.Module):
                 as 0; usage and change then describe the cells computed.
         """
         code_BS = self.encode(embedding_BD)
-        rollout = self.dynamics.rollout(
-            self._first_states(code_BS), steps, recorder, interventions, whole
-        )
+        x_CNB = self._first_states(self.mapper.disturbed(code_BS))
+        rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions, whole)
         return self._output(code_BS, rollout)
 
     def decode(self, code_BS: Tensor) -> StudentOutput:

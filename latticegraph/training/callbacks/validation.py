@@ -133,6 +133,8 @@ class Validator:
 class Validation(Callback):
     """Validates before the first update and every ``training.validate_every`` epochs.
 
+    Where a mean of the weights is kept, it is the mean that is measured.
+
     Args:
         validator: measures the student.
         every: epochs between validations.
@@ -162,7 +164,8 @@ class Validation(Callback):
         update = state.progress.update
         latest = state.plan.latest(update)
         weights = state.objective.weights_at(latest.phase, latest.phase_update)
-        values = self.validator.measure(state.student, state.objective, update, weights)
+        with state.optimizer.average.in_use():
+            values = self.validator.measure(state.student, state.objective, update, weights)
         examples = values.pop("examples", [])
         # Rounding must not let processes disagree about what is best.
         value = state.processes.from_writer(values["explained_variance"])
