@@ -21,7 +21,7 @@ from latticegraph.aggregation import (
     PreparedWeights,
     SelfNeighbourhood,
 )
-from latticegraph.aggregation.aggregation import edge_sets
+from latticegraph.aggregation.aggregation import count_offsets, edge_sets
 from latticegraph.aggregation.memory import plan_rollout, rollout_work
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.dynamics import Dynamics, Rollout
@@ -80,12 +80,15 @@ class Lattice3D(Dynamics):
         self.cells = Cells(graph) if cells is None else cells
         self.total_cells = graph.num_cells
         self.names = tuple(expert.name for expert in settings.experts)
-        experts = [make_expert(settings, index) for index in range(len(self.names))]
+        edges = edge_sets(settings)
+        experts = [
+            make_expert(settings, index, count_offsets(graph, own))
+            for index, own in enumerate(edges)
+        ]
         self.experts = nn.ModuleDict(dict(zip(self.names, experts, strict=True)))
         self.gating = GatingNetwork(
             settings.state_channels, len(experts), settings.gating, settings.init.gain
         )
-        edges = edge_sets(settings)
         heads = [expert.heads for expert in experts]
         self.backend = backend
         self.aggregation = Aggregation(graph, edges, heads, backend, self.cells)
@@ -161,10 +164,7 @@ class Lattice3D(Dynamics):
         for index, expert in enumerate(self._experts()):
             neighbourhood = self.aggregation.neighbourhoods[index]
             with torch.autocast(neighbourhood.edge_attr_O4.device.type, enabled=False):
-                weight_OH = expert.edge_weights(
-                    neighbourhood.edge_attr_O4, neighbourhood.neighbours
-                )
-                weight_OH = neighbourhood.scaled(weight_OH)
+                weight_OH = expert.weights_of(neighbourhood)
                 if silent:
                     weight_OH = self.aggregation.keep_types(index, weight_OH, silent)
                 prepared.append(neighbourhood.prepare(weight_OH))

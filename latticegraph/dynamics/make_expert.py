@@ -16,12 +16,13 @@ BUILT_IN: dict[str, type[Expert]] = {
 }
 
 
-def make_expert(settings: ModelSettings, index: int) -> Expert:
+def make_expert(settings: ModelSettings, index: int, offsets: int) -> Expert:
     """Expert number ``index`` of ``model.experts``.
 
     Args:
         settings: of the model.
         index: from 0.
+        offsets: O, distinct offsets of the edges of its types; a table of weights has as many rows.
 
     Raises:
         ConfigError: its class cannot be imported, or refuses the options.
@@ -31,5 +32,6 @@ def make_expert(settings: ModelSettings, index: int) -> Expert:
         class_ = load_class(own.kind, f"{key}.kind", Expert)  # type: ignore[type-abstract]
     else:
         class_ = BUILT_IN[own.kind]
-    shared = own.message_options(settings.messages) | {"gain": settings.init.gain}
+    shared = own.message_options(settings.messages)
+    shared |= {"gain": settings.init.gain, "offsets": offsets}
     return make(class_, own.options, f"{key}.options", settings.state_channels, shared=shared)
