@@ -97,6 +97,11 @@ def edge_sets(settings: ModelSettings) -> list[EdgeSet]:
     return [tuple(EdgeType[name.upper()] for name in expert.edges) for expert in settings.experts]
 
 
+def count_offsets(graph: LatticeGraph, edges: Sequence[EdgeType]) -> int:
+    """Distinct offsets of the edges of some types: rows of their attributes and weights."""
+    return int(_chosen(graph, edges).sum())
+
+
 def resolve_backend(
     settings: ModelSettings, graph: LatticeGraph, batch: int, device: str, whole: bool = True
 ) -> Backend:

@@ -53,6 +53,7 @@ class Neighbourhood(ABC):
 
         per head, so that one sum over neighbours grows the largest value at most 2-fold (its
         operator norm in the maximum norm), however many neighbours a cell has.
+        ``model.messages.bounded`` false leaves it out.
 
         Shapes:
             (O, H) -> (O, H)

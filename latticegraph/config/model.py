@@ -88,6 +88,16 @@ class MessageSettings(Section):
         description="localised features of that network; 2 where a cell has hundreds of neighbours",
     )
     norm: bool = Field(False, description="normalise what each cell sends over its channels")
+    weights: Literal["network", "table"] = Field(
+        "network",
+        description="what makes the edge weights: a network of the offset, or a table with a free "
+        "weight per offset and head, which belongs to one lattice",
+    )
+    bounded: bool = Field(
+        True,
+        description="scale the edge weights so that one sum over neighbours grows the largest "
+        "value at most 2-fold; without, states may grow without bound over many steps",
+    )
 
 
 class ExpertSettings(Section):
@@ -107,6 +117,10 @@ class ExpertSettings(Section):
     edge_hidden: int | None = Field(None, ge=1, description="null: model.messages.edge_hidden")
     bumps: int | None = Field(None, ge=0, description="null: model.messages.bumps")
     norm: bool | None = Field(None, description="null: model.messages.norm")
+    weights: Literal["network", "table"] | None = Field(
+        None, description="null: model.messages.weights"
+    )
+    bounded: bool | None = Field(None, description="null: model.messages.bounded")
     options: dict[str, Any] = Field(
         {}, description="further arguments of its class; for kind distant: substeps, 1-16"
     )
@@ -121,7 +135,7 @@ class ExpertSettings(Section):
         return self
 
     def message_options(self, messages: MessageSettings) -> dict[str, Any]:
-        """Heads, edge_hidden, bumps and norm: its own where set, else those of all experts."""
+        """The settings of its messages: its own where set, else those of all experts."""
         own = {name: getattr(self, name) for name in MessageSettings.model_fields}
         return {name: getattr(messages, name) if v is None else v for name, v in own.items()}
 
@@ -224,6 +238,29 @@ class ModelSettings(Section):
     target_performance_ms: float = Field(
         50.0, gt=0, description="wanted time of one lattice step; the log shows the ratio"
     )
+
+    @model_validator(mode="after")
+    def _tables(self) -> ModelSettings:
+        """Settings of the edge-weight network are refused where they would have no effect."""
+        kinds = [expert.message_options(self.messages)["weights"] for expert in self.experts]
+        for name in ("edge_hidden", "bumps"):
+            default = MessageSettings.model_fields[name].default
+            own = [getattr(expert, name) for expert in self.experts]
+            given = {
+                f"experts.{index}.{name}": value
+                for index, (value, kind) in enumerate(zip(own, kinds, strict=True))
+                if value is not None and kind == "table"
+            }
+            # The shared value is that of the experts without one, some of which may be networks.
+            if {kind for value, kind in zip(own, kinds, strict=True) if value is None} == {"table"}:
+                given[f"messages.{name}"] = getattr(self.messages, name)
+            for key, value in given.items():
+                if value != default:
+                    raise ValueError(
+                        f"{key}: expected {default} with weights table, which have no network, got "
+                        f"{value}; leave it out, or set weights to network"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _fits(self) -> ModelSettings:

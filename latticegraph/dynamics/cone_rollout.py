@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import Aggregation, LightCone, MemoryPlan, Neighbourhood
+from latticegraph.aggregation import Aggregation, LightCone, MemoryPlan
 from latticegraph.aggregation.aggregation import edge_sets
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.dynamics import Rollout
@@ -90,13 +90,6 @@ class LightCones:
                 cone.to(device)
 
 
-def scaled_weights(expert: Expert, neighbourhood: Neighbourhood) -> Tensor:
-    """Edge weights of an expert by offset and head, (O, H), scaled to a stable sum."""
-    attr_O4 = neighbourhood.edge_attr_O4
-    with torch.autocast(attr_O4.device.type, enabled=False):
-        return neighbourhood.scaled(expert.edge_weights(attr_O4, neighbourhood.neighbours))
-
-
 def cone_rollout(
     x_CNB: Tensor,
     cone: LightCone,
@@ -117,7 +110,7 @@ def cone_rollout(
     """
     batch = x_CNB.shape[2]
     weights = [
-        blocks.prepare(scaled_weights(expert, blocks.whole))
+        blocks.prepare(expert.weights_of(blocks.whole))
         for expert, blocks in zip(experts, cone.blocks, strict=True)
     ]
     x_CM = cone.first.columns(x_CNB)

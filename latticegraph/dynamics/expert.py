@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from latticegraph.aggregation import EdgeNeighbourhood
+from latticegraph.aggregation import EdgeNeighbourhood, Neighbourhood
 from latticegraph.aggregation.layout import map_cells
 from latticegraph.dynamics.channel_linear import ChannelLinear
 from latticegraph.dynamics.edge_weights import EdgeWeights
+from latticegraph.dynamics.offset_table import OffsetTable
 
 MIXING = 1.5  # sum over offsets of a head's initial random weights
 SURFACE_SHARE = 0.1  # share of it in the channels that carry the surface
@@ -38,7 +39,8 @@ class Expert(MessagePassing, ABC):
     A class with ``by_cell = True`` has weights for every cell: it is made with the number of
     ``cells`` and its ``update`` gets a :class:`~latticegraph.aggregation.CellMaps` besides.
 
-    The layer also works alone, on any ``torch_geometric.data.Data`` with the same edge attributes.
+    The layer also works alone, on any ``torch_geometric.data.Data`` with the same edge attributes;
+    with a table of weights only where there are as many edges as the table has rows.
 
     Args:
         channels: C, numbers per cell.
@@ -48,13 +50,20 @@ class Expert(MessagePassing, ABC):
         norm: normalise what each cell sends to zero mean and unit variance over channels.
         gain: scale of the random part of the initial weights, above 0.
         sends_state: cells send their state itself instead of a linear map of it.
+        weights: what makes the edge weights: ``network``, an
+            :class:`~latticegraph.dynamics.edge_weights.EdgeWeights`, or ``table``, an
+            :class:`~latticegraph.dynamics.offset_table.OffsetTable`.
+        offsets: O, rows of the table; without effect on a network.
+        bounded: scale the weights so that one sum grows the largest value at most 2-fold.
 
     Shapes:
         x (N, C), edge_index (2, E), edge_attr (E, 4) -> x + u (N, C); edge_attr holds distance /
         max_radius and the unit direction
 
     Raises:
-        ValueError: when heads do not divide channels.
+        ValueError: when heads do not divide channels, ``weights`` names neither of the two, or a
+            table is not told its rows.
+        GraphError: when a table is given another number of edge attributes than it has rows.
     """
 
     by_cell: ClassVar[bool] = False
@@ -68,6 +77,9 @@ class Expert(MessagePassing, ABC):
         norm: bool = False,
         gain: float = 1.0,
         sends_state: bool = False,
+        weights: str = "network",
+        offsets: int | None = None,
+        bounded: bool = True,
     ) -> None:
         super().__init__(aggr="add", node_dim=-1)
         if channels % heads:
@@ -75,7 +87,18 @@ class Expert(MessagePassing, ABC):
         self.channels = channels
         self.heads = heads
         self.gain = gain
-        self.edge_weights = EdgeWeights(heads, edge_hidden, gain, bumps)
+        self.bounded = bounded
+        self.edge_weights: EdgeWeights | OffsetTable
+        if weights == "network":
+            self.edge_weights = EdgeWeights(heads, edge_hidden, gain, bumps)
+        elif weights != "table":
+            raise ValueError(f"weights: expected network or table, got {weights}")
+        elif offsets is None:
+            raise ValueError(
+                "offsets: expected the number of distinct offsets with weights 'table', got None"
+            )
+        else:
+            self.edge_weights = OffsetTable(offsets, heads, gain)
         value = ChannelLinear(channels, channels, gain)
         self.value_map: ChannelLinear | None = None if sends_state else value
         self.norm = nn.LayerNorm(channels) if norm else None
@@ -101,6 +124,21 @@ class Expert(MessagePassing, ABC):
         if self.norm is not None:
             x_CM = self.norm(x_CM.t()).t()
         return x_CM if self.value_map is None else self.value_map(x_CM)
+
+    def weights_of(self, neighbourhood: Neighbourhood) -> Tensor:
+        """Weight of each distinct offset (or edge) and head, scaled where they are bounded.
+
+        Args:
+            neighbourhood: the edges.
+
+        Shapes:
+            (O, H)
+
+        Raises:
+            GraphError: when the weights are a table of another number of offsets.
+        """
+        weight_OH: Tensor = self.edge_weights(neighbourhood.edge_attr_O4, neighbourhood.neighbours)
+        return neighbourhood.scaled(weight_OH) if self.bounded else weight_OH
 
     @abstractmethod
     def update(self, m_CM: Tensor, x_CM: Tensor) -> Tensor:
@@ -134,7 +172,8 @@ class Expert(MessagePassing, ABC):
         offsets = wanted_O.numel()
         random_OH = torch.randn(offsets, self.heads) * MIXING * self.gain / offsets
         random_OH[:, :surface_channels] *= SURFACE_SHARE
-        self.edge_weights.place_bumps(edge_attr_O4, wanted_O, cell)
+        if isinstance(self.edge_weights, EdgeWeights):
+            self.edge_weights.place_bumps(edge_attr_O4, wanted_O, cell)
         self.edge_weights.fit(edge_attr_O4, wanted_O[:, None] + random_OH)
         if self.value_map is not None:
             self.value_map.weight.mul_(0.3)
@@ -148,7 +187,7 @@ class Expert(MessagePassing, ABC):
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """``x + u`` on any graph, as the layers of ``torch_geometric.nn.conv``."""
         edges = EdgeNeighbourhood(edge_index, edge_attr, x.shape[0], self.heads)
-        weight_EH = edges.scaled(self.edge_weights(edge_attr, edges.neighbours))
+        weight_EH = self.weights_of(edges)
         x_CN = x.t()
         _, *names = inspect.signature(self.update).parameters
         further = dict(zip(names, (x_CN, _OneSample()), strict=False))

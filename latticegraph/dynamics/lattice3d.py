@@ -24,7 +24,7 @@ from latticegraph.aggregation import (
 from latticegraph.aggregation.aggregation import edge_sets
 from latticegraph.aggregation.memory import plan_rollout, rollout_work
 from latticegraph.config.model import ModelSettings
-from latticegraph.dynamics.cone_rollout import LightCones, cone_rollout, scaled_weights
+from latticegraph.dynamics.cone_rollout import LightCones, cone_rollout
 from latticegraph.dynamics.dynamics import Dynamics, Rollout
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.gating import Gate, GatingNetwork
@@ -81,15 +81,13 @@ class Lattice3D(Dynamics):
         self.cells = Cells(graph) if cells is None else cells
         self.total_cells = graph.num_cells
         self.names = tuple(expert.name for expert in settings.experts)
-        experts = [
-            make_expert(settings, index, graph.num_cells) for index in range(len(self.names))
-        ]
+        experts = [make_expert(settings, index, graph) for index in range(len(self.names))]
         check_cells(self.names, experts, self.cells)
+        edges = edge_sets(settings)
         self.experts = nn.ModuleDict(dict(zip(self.names, experts, strict=True)))
         self.gating = GatingNetwork(
             settings.state_channels, len(experts), settings.gating, settings.init.gain
         )
-        edges = edge_sets(settings)
         heads = [expert.heads for expert in experts]
         self.backend = backend
         self.aggregation = Aggregation(graph, edges, heads, backend, self.cells)
@@ -173,7 +171,7 @@ class Lattice3D(Dynamics):
         for index, expert in enumerate(self._experts()):
             neighbourhood = self.aggregation.neighbourhoods[index]
             with torch.autocast(neighbourhood.edge_attr_O4.device.type, enabled=False):
-                weight_OH = scaled_weights(expert, neighbourhood)
+                weight_OH = expert.weights_of(neighbourhood)
                 if silent:
                     weight_OH = self.aggregation.keep_types(index, weight_OH, silent)
                 prepared.append(neighbourhood.prepare(weight_OH))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from latticegraph.aggregation import Cells
+from latticegraph.aggregation.aggregation import count_offsets, edge_sets
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.cell_expert import CellExpert
 from latticegraph.dynamics.distant_expert import DistantExpert
@@ -12,6 +13,7 @@ from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.functional_expert import FunctionalExpert
 from latticegraph.dynamics.local_expert import LocalExpert
 from latticegraph.errors import ConfigError
+from latticegraph.lattice import LatticeGraph
 from latticegraph.plugins import is_class_path, load_class, make
 
 BUILT_IN: dict[str, type[Expert]] = {
@@ -22,13 +24,13 @@ BUILT_IN: dict[str, type[Expert]] = {
 }
 
 
-def make_expert(settings: ModelSettings, index: int, cells: int) -> Expert:
+def make_expert(settings: ModelSettings, index: int, graph: LatticeGraph) -> Expert:
     """Expert number ``index`` of ``model.experts``.
 
     Args:
         settings: of the model.
         index: from 0.
-        cells: N; an expert with weights for every cell has that many.
+        graph: an expert with weights for every cell or every offset has as many.
 
     Raises:
         ConfigError: its class cannot be imported, or refuses the options.
@@ -38,9 +40,11 @@ def make_expert(settings: ModelSettings, index: int, cells: int) -> Expert:
         class_ = load_class(own.kind, f"{key}.kind", Expert)  # type: ignore[type-abstract]
     else:
         class_ = BUILT_IN[own.kind]
-    shared = own.message_options(settings.messages) | {"gain": settings.init.gain}
+    shared = own.message_options(settings.messages)
+    offsets = count_offsets(graph, edge_sets(settings)[index])
+    shared |= {"gain": settings.init.gain, "offsets": offsets}
     if class_.by_cell:
-        shared["cells"] = cells
+        shared["cells"] = graph.num_cells
     return make(class_, own.options, f"{key}.options", settings.state_channels, shared=shared)
 
 

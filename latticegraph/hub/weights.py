@@ -14,6 +14,13 @@ from latticegraph.errors import CheckpointError
 from latticegraph.files import replace_file
 
 FORMAT = "latticegraph-weights"
+OTHER_VERSION = "Use the version of latticegraph that wrote the file, or train again"
+TABLE = "edge_weights.weight_OH"
+TABLE_ACTION = (
+    "A table of edge weights (model.messages.weights) has a row for every offset of the lattice it "
+    "was trained on: use the lattice and the experts' settings that the file was written with, or "
+    "train again"
+)
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], config: str) -> None:
@@ -72,17 +79,20 @@ def load_weights(path: Path, module: nn.Module, weights: Mapping[str, Tensor]) -
         wanted = list(expected[name].shape) if name in expected else "no such tensor"
         found = list(weights[name].shape) if name in weights else "none"
         if wanted != found:
-            raise _unfitting(path, f"'{name}' of shape {wanted}", f"{found}")
+            action = TABLE_ACTION if name.endswith(TABLE) else OTHER_VERSION
+            raise _unfitting(path, f"'{name}' of shape {wanted}", f"{found}", action)
         if expected[name].dtype != weights[name].dtype:
             raise _unfitting(path, f"'{name}' of {expected[name].dtype}", f"{weights[name].dtype}")
     module.load_state_dict(dict(weights))
 
 
-def _unfitting(path: Path, expected: str, found: str) -> CheckpointError:
+def _unfitting(
+    path: Path, expected: str, found: str, action: str = OTHER_VERSION
+) -> CheckpointError:
     return CheckpointError(
         str(path),
         f"expected the tensor {expected}, got {found}",
-        "Use the version of latticegraph that wrote the file, or train again",
+        action,
     )
 
 

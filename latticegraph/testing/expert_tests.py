@@ -29,6 +29,7 @@ class ExpertTests:
         kind: as in ``model.experts``: a built-in kind, or ``file.py:Class``.
         edges: edge types that it aggregates over.
         options: of its class.
+        messages: as ``model.messages``.
 
     Example::
 
@@ -39,6 +40,7 @@ class ExpertTests:
     kind: ClassVar[str]
     edges: ClassVar[tuple[str, ...]] = ("functional",)
     options: ClassVar[dict[str, Any]] = {}
+    messages: ClassVar[dict[str, Any]] = {"heads": 2, "edge_hidden": 4}
     within: ClassVar[float] = 1e-9
 
     def test_backends_agree(self) -> None:
@@ -96,7 +98,7 @@ class ExpertTests:
         settings = ModelSettings.model_validate(
             {
                 "state_channels": 4,
-                "messages": {"heads": 2, "edge_hidden": 4},
+                "messages": dict(self.messages),
                 "experts": [
                     {"name": "own", **own},
                     {"name": "local", "kind": "local", "edges": ["local"]},
