@@ -213,9 +213,16 @@ def _cone_step(before: ConeCells, after: ConeCells, blocks: Sequence[ConeBlocks]
 def _offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor:
     """Row of an expert's weights for every pair of cells, target by source; O where no edge is."""
     chosen_O = torch.isin(graph.offset_type_O, torch.tensor([int(kind) for kind in types]))
-    row_O = torch.full((len(chosen_O),), int(chosen_O.sum()))
-    row_O[chosen_O] = torch.arange(int(chosen_O.sum()))
-    offset_NN = torch.full((graph.num_cells, graph.num_cells), int(chosen_O.sum()))
-    source_E, target_E = graph.edge_index_2E
-    offset_NN[target_E, source_E] = row_O[graph.edge_offset_E]
+    offsets_O3 = graph.offsets_O3[chosen_O]
+    sides_3 = torch.tensor(graph.settings.dimensions)
+    source_NO3 = graph.coordinates_N3[:, None] + offsets_O3
+    if graph.settings.boundary == "periodic":
+        source_NO3 %= sides_3
+    target_E, row_E = ((source_NO3 >= 0) & (source_NO3 < sides_3)).all(2).nonzero().unbind(1)
+    place_E3 = source_NO3[target_E, row_E]
+    source_E = graph.number_N[
+        (place_E3[:, 0] * sides_3[1] + place_E3[:, 1]) * sides_3[2] + place_E3[:, 2]
+    ]
+    offset_NN = torch.full((graph.num_cells, graph.num_cells), len(offsets_O3))
+    offset_NN[target_E, source_E] = row_E
     return offset_NN
