@@ -76,12 +76,24 @@ def test_lattice_off_keeps_the_weights_and_loses_the_signal(
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text(encoding="utf-8"))
 
 
+# Another processor adds in another order. Most rows hold a closed form, or weights that a few small
+# steps have moved, and keep six digits. Two baselines begin where the gradient vanishes, so that
+# rounding decides where they go: AdamW makes full steps of it, L-BFGS ends elsewhere in a flat
+# valley. Embeddings changed in their last bit moved the first by up to 1.4e-3 and the second by up
+# to 8e-5; these bounds are about ten times that.
+BOUNDS = {"mlp_autoencoder": 1e-2, "linear_autoencoder": 1e-3}
+VARIANCE = 0.1  # of the embeddings, rounded up: the error that explains a share 1 less
+
+
 def check_same(found: object, expected: object) -> None:
     """Equal but for the rounding of another machine."""
     if isinstance(expected, dict):
         assert isinstance(found, dict)
         for key, value in expected.items():
-            check_same(found[key], value)
+            if key in BOUNDS:
+                check_close(found[key], value, BOUNDS[key])
+            else:
+                check_same(found[key], value)
     elif isinstance(expected, list):
         assert isinstance(found, list)
         for one, two in zip(found, expected, strict=True):
@@ -89,6 +101,29 @@ def check_same(found: object, expected: object) -> None:
     else:
         exact = not isinstance(expected, float)
         assert found == (expected if exact else pytest.approx(expected, rel=1e-4, abs=1e-5))
+
+
+def check_close(found: dict[str, float], expected: dict[str, float], bound: float) -> None:
+    """Shares and cosines within ``bound``; ranks, which jump, only have to be there."""
+    assert found.keys() == expected.keys()
+    for name in ("explained_variance", "cosine", "centred_cosine"):
+        assert found[name] == pytest.approx(expected[name], rel=0, abs=bound), name
+    assert found["mse"] == pytest.approx(expected["mse"], rel=0, abs=bound * VARIANCE)
+
+
+@pytest.mark.parametrize(("row", "bound"), BOUNDS.items())
+def test_numbers_outside_their_bounds_are_found(row: str, bound: float) -> None:
+    kept = REFERENCE["reconstruction"]
+    for name in ("explained_variance", "cosine", "mse"):
+        scale = VARIANCE if name == "mse" else 1.0
+        for share in (0.9, -0.9, 1.1, -1.1):
+            changed = json.loads(json.dumps(kept))
+            changed["baselines"][row][name] += share * bound * scale
+            if abs(share) < 1:
+                check_same(changed, kept)
+            else:
+                with pytest.raises(AssertionError):
+                    check_same(changed, kept)
 
 
 def test_reports_keep_their_numbers(make_config: Callable[..., Config], tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def test_projection_decay_acts_on_its_matrices_and_the_other_on_the_rest(
     config = configure(model=model, training=decays)
     student = build(config)
     optimizer = StudentOptimizer(student, config.training)
+    for parameter in student.parameters():
+        torch.nn.init.ones_(parameter)  # a tensor of zeros would show no decay
     before = {name: p.detach().clone() for name, p in student.named_parameters()}
     _fill(student)
     optimizer.step(0.1)
