@@ -13,31 +13,39 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation.cone_step import ConeCells, ConeStep
+from latticegraph.aggregation.layout import Layout
 from latticegraph.aggregation.neighbourhood import Neighbourhood, PreparedWeights, SelfNeighbourhood
 from latticegraph.lattice import LatticeGraph
 
 
 class ConeBlocks:
-    """The edges of one expert between the cells of all steps, as small dense matrices.
+    """The edges of one expert between the varying cells of all steps, as small dense matrices.
 
-    Steps that join the same offsets share a matrix, which is filled once per rollout.
+    Steps that join the same offsets share a matrix, which is filled once per rollout. What constant
+    cells send is summed over the whole lattice, for one sample.
 
     Args:
         whole: all edges of the expert.
+        layout: order of the columns of the whole lattice.
         offset_NN: row of the weights of the edge from source (column) to target (row); O: no edge.
     """
 
-    def __init__(self, whole: Neighbourhood, offset_NN: Tensor) -> None:
-        self.whole = whole
+    def __init__(self, whole: Neighbourhood, layout: Layout, offset_NN: Tensor) -> None:
+        self.whole, self.layout = whole, layout
         self.offsets: list[Tensor] = []
         self._offset_NN = offset_NN
         self._known: dict[tuple[tuple[int, ...], bytes], int] = {}
 
+    def joins(self, target: Tensor, source: Tensor) -> bool:
+        """Whether an edge leads from some cells to others."""
+        chosen = self._offset_NN[target[:, None], source[None]]
+        return bool((chosen < len(self.whole.edge_attr_O4)).any())
+
     def number(self, target: Tensor, source: Tensor) -> int | None:
         """Number of the matrix between some cells; None where no edge joins them."""
-        chosen = self._offset_NN[target[:, None], source[None]]
-        if not bool((chosen < len(self.whole.edge_attr_O4)).any()):
+        if not self.joins(target, source):
             return None
+        chosen = self._offset_NN[target[:, None], source[None]]
         key = tuple(chosen.shape), chosen.numpy().tobytes()
         if key not in self._known:
             self._known[key] = len(self.offsets)
@@ -45,15 +53,34 @@ class ConeBlocks:
         return self._known[key]
 
     def prepare(self, weight_OH: Tensor) -> PreparedWeights:
-        """Every matrix, by head."""
+        """Every matrix, by head, and behind them the weights of the whole lattice."""
+        prepared = self.whole.prepare(weight_OH)
         if isinstance(self.whole, SelfNeighbourhood):
-            return self.whole.prepare(weight_OH)
+            return prepared
         none_1H = weight_OH.new_zeros(1, weight_OH.shape[1])
         weight_HO = torch.cat([weight_OH, none_1H]).t().contiguous()
-        return tuple(
+        matrices = (
             weight_HO.index_select(1, offset.flatten()).view(-1, *offset.shape)
             for offset in self.offsets
         )
+        return (*matrices, *prepared)
+
+    def sum_constant(
+        self, values_Ck: Tensor, source_k: Tensor, target: Tensor, prepared: PreparedWeights
+    ) -> Tensor:
+        """What constant cells send to the target cells, one value per channel and target.
+
+        Args:
+            values_Ck: of the constant cells.
+            source_k: their numbers.
+            target: numbers of the target cells.
+            prepared: result of :meth:`prepare`.
+        """
+        all_CN = values_Ck.new_zeros(len(values_Ck), self.whole.num_cells)
+        all_CN = all_CN.index_copy(1, source_k, values_Ck)
+        columns = self.layout.columns(all_CN[..., None])
+        sums_CN1 = self.layout.states(self.whole.sum(columns, prepared[len(self.offsets) :]))
+        return sums_CN1[..., 0].index_select(1, target)
 
 
 class ConeNeighbourhood(Neighbourhood):
@@ -68,11 +95,10 @@ class ConeNeighbourhood(Neighbourhood):
     def __init__(self, blocks: ConeBlocks, before: ConeCells, after: ConeCells) -> None:
         whole = blocks.whole
         super().__init__(whole.edge_attr_O4, whole.num_cells, whole.heads, whole.neighbours)
-        self.blocks, self.before = blocks, before
-        self.targets = len(after.varying_n), len(after.constant_k)
+        self.blocks, self.before, self.after = blocks, before, after
         self.varying = blocks.number(after.varying_n, before.varying_n)
-        self.mixed = blocks.number(after.varying_n, before.constant_k)
-        self.constant = blocks.number(after.constant_k, before.constant_k)
+        self.target = torch.cat([after.varying_n, after.constant_k])
+        self.hears_constant = blocks.joins(self.target, before.constant_k)
 
     def largest_sum(self, size_OH: Tensor) -> Tensor:
         """As over all edges."""
@@ -84,20 +110,21 @@ class ConeNeighbourhood(Neighbourhood):
 
     def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
         """As in :class:`Neighbourhood`, from the columns before to those after the step."""
-        varying, constant = self.before.split(values_CM)
-        v_JHnB = varying.unflatten(0, (-1, self.heads))
-        c_JHk1 = constant.unflatten(0, (-1, self.heads))[..., None]
-        reached, unreached = self.targets
-        heads = v_JHnB.shape[:2]
-        sum_JHaB = values_CM.new_zeros(*heads, reached, varying.shape[2])
+        varying, constant_Ck = self.before.split(values_CM)
+        channels, _, batch = varying.shape
+        reached = len(self.after.varying_n)
+        sum_CaB = values_CM.new_zeros(channels, reached, batch)
         if self.varying is not None:
-            sum_JHaB = prepared[self.varying] @ v_JHnB
-        if self.mixed is not None:
-            sum_JHaB = sum_JHaB + prepared[self.mixed] @ c_JHk1
-        rest_JHl = values_CM.new_zeros(*heads, unreached)
-        if self.constant is not None:
-            rest_JHl = (prepared[self.constant] @ c_JHk1)[..., 0]
-        return torch.cat([sum_JHaB.flatten(2), rest_JHl], dim=2).flatten(0, 1)
+            values_JHnB = varying.unflatten(0, (-1, self.heads))
+            sum_CaB = (prepared[self.varying] @ values_JHnB).flatten(0, 1)
+        rest_Cl = values_CM.new_zeros(channels, len(self.after.constant_k))
+        if self.hears_constant:
+            from_constant = self.blocks.sum_constant(
+                constant_Ck, self.before.constant_k, self.target, prepared
+            )
+            sum_CaB = sum_CaB + from_constant[:, :reached, None]
+            rest_Cl = from_constant[:, reached:]
+        return torch.cat([sum_CaB.flatten(1), rest_Cl], dim=1)
 
 
 class ConeSelf(SelfNeighbourhood):
@@ -127,6 +154,7 @@ class LightCone:
     Args:
         graph: the lattice.
         neighbourhoods: all edges of every expert.
+        layout: order of the columns of the whole lattice.
         types: edge types of every expert.
         steps: T.
         varying_N: cells whose first states differ between samples.
@@ -144,6 +172,7 @@ class LightCone:
         self,
         graph: LatticeGraph,
         neighbourhoods: Sequence[Neighbourhood],
+        layout: Layout,
         types: Sequence[Sequence[int]],
         steps: int,
         varying_N: Tensor,
@@ -164,7 +193,7 @@ class LightCone:
                 reached_N = ((reached_N + hears_NN @ reached_N) > 0).float()
             cells.append(_cells(wanted[t], reached_N, cells[-1] if t else None))
         self.first, self.last = cells[0], cells[-1]
-        self.blocks = [ConeBlocks(whole, m) for m, whole in _pairs(offsets, neighbourhoods)]
+        self.blocks = [ConeBlocks(whole, layout, m) for m, whole in _pairs(offsets, neighbourhoods)]
         self.steps = [_cone_step(before, after, self.blocks) for before, after in pairwise(cells)]
         computed = sum(len(c.varying_n) for c in cells[1:])
         self.share = computed / (steps * count)

@@ -76,7 +76,8 @@ class LightCones:
         if self.settings.mapper.volume_init in SAME_FOR_ALL:
             varying_N = torch.zeros(graph.num_cells).index_fill(0, graph.input_cells, 1.0)
         sets, neighbourhoods = edge_sets(self.settings), self.aggregation.neighbourhoods
-        cone = LightCone(graph, neighbourhoods, sets, steps, varying_N)
+        layout = self.aggregation.layout
+        cone = LightCone(graph, neighbourhoods, layout, sets, steps, varying_N)
         if cone.share > LARGEST_SHARE or cone.largest > LARGEST_MATRIX:
             return None
         cone.to(self._device)
