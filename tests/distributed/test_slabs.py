@@ -22,6 +22,7 @@ KINDS = [
     "slabs adaptive",
     "slabs own term",
     "slabs weighed",
+    "slabs table",
     "slabs recomputed",
 ]
 NINE = LatticeSettings(dimensions=(9, 4, 5), adaptive_radius_min=2.0)
