@@ -2,9 +2,11 @@
 
 from latticegraph.aggregation.aggregation import Aggregation, make_neighbourhood, resolve_backend
 from latticegraph.aggregation.cells import Cells, SelectedCells, SlabCells, divide_cells
+from latticegraph.aggregation.cone_step import ConeStep
 from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
 from latticegraph.aggregation.fourier import GridNeighbourhood
-from latticegraph.aggregation.layout import Layout
+from latticegraph.aggregation.layout import CellMaps, Layout
+from latticegraph.aggregation.light_cone import LightCone
 from latticegraph.aggregation.memory import MemoryPlan
 from latticegraph.aggregation.neighbourhood import (
     BACKENDS,
@@ -21,11 +23,14 @@ __all__ = [
     "BACKENDS",
     "Aggregation",
     "Backend",
+    "CellMaps",
     "Cells",
+    "ConeStep",
     "EdgeNeighbourhood",
     "FastNeighbourhood",
     "GridNeighbourhood",
     "Layout",
+    "LightCone",
     "MemoryPlan",
     "Neighbourhood",
     "PreparedWeights",

@@ -5,7 +5,7 @@ Legend: C channels, N cells, B batch, M = N B columns, X experts.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -40,6 +40,23 @@ class _SumOverSamples(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         samples = ctx.shape[-1 if ctx.samples_inner else -2]
         return repeat_columns(grads[0], samples, ctx.samples_inner).view(ctx.shape), None
+
+
+class CellMaps(Protocol):
+    """What an expert with weights for every cell needs: which columns belong to which cell."""
+
+    def map_cells(self, weight_NKC: Tensor, bias_NK: Tensor, x_CM: Tensor) -> Tensor:
+        """``y[k, i, b] = sum over c of weight[i, k, c] x[c, i, b] + bias[i, k]``.
+
+        Shapes:
+            (N, K, C), (N, K), (C, M) -> (K, M)
+        """
+
+
+def map_cells(weight_NKC: Tensor, bias_NK: Tensor, x_CNB: Tensor) -> Tensor:
+    """As in :class:`CellMaps`, (C, N, B) -> (K, N, B); in the precision of ``x_CNB``."""
+    weight_NKC, bias_NK = weight_NKC.to(x_CNB.dtype), bias_NK.to(x_CNB.dtype)
+    return torch.baddbmm(bias_NK[:, :, None], weight_NKC, x_CNB.transpose(0, 1)).transpose(0, 1)
 
 
 class Layout:
@@ -80,6 +97,10 @@ class Layout:
         if self.samples_inner:
             return self.per_sample(x_CM)
         return self._numbered(self.per_sample(x_CM).transpose(1, 2), 1)
+
+    def map_cells(self, weight_NKC: Tensor, bias_NK: Tensor, x_CM: Tensor) -> Tensor:
+        """As in :class:`CellMaps`."""
+        return self.columns(map_cells(weight_NKC, bias_NK, self.states(x_CM)))
 
     def per_sample(self, value_CM: Tensor) -> Tensor:
         """A view (C, N, B) or (C, B, N), to reduce over cells along :attr:`cell_axis`."""

@@ -56,6 +56,15 @@ class MapperSettings(Section):
     start_samples: int = Field(
         8192, ge=2, description="training samples that the start of the readout is fitted to"
     )
+    readout_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of what that map reads that is dropped in training"
+    )
+    input_noise: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation of the noise on the surface in training / root mean "
+        "square of the surface",
+    )
     positional: Literal["none", "learned", "sinusoidal", "fractal"] = Field(
         "learned", description="encoding added to the written cells"
     )
@@ -118,7 +127,7 @@ class ExpertSettings(Section):
 
     @model_validator(mode="after")
     def _known(self) -> ExpertSettings:
-        check_kind("kind", self.kind, ("local", "functional", "distant"))
+        check_kind("kind", self.kind, ("local", "functional", "distant", "cell"))
         if len(set(self.edges)) < len(self.edges):
             raise ValueError(
                 f"edges: expected different edge types, got {list(self.edges)}; name each once"

@@ -67,6 +67,22 @@ class TrainingSettings(Section):
         description="run one after the other",
     )
     weight_decay: float = Field(0.01, ge=0, description="AdamW; not on biases and vectors")
+    projection_weight_decay: float | None = Field(
+        None,
+        ge=0,
+        description="in its place for the matrices of transformer, mapper and extractor; null: "
+        "the same",
+    )
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.99), description="AdamW: decay of the means of the gradient and of its square"
+    )
+    average_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="of the exponential mean of the weights over updates, which validation, the "
+        "best checkpoint and the saved model use; 0: the weights themselves",
+    )
     expert_lr_scale: float = Field(0.2, gt=0, description="rate of the experts / learning_rate")
     projection_lr_scale: float = Field(
         1.0, gt=0, description="rate of the projections / learning_rate"

@@ -50,6 +50,7 @@ class Identity(Dynamics):
         steps: int | None = None,
         recorder: Recorder | None = None,
         interventions: Sequence[Intervention] = (),
+        whole: bool = True,
     ) -> Rollout:
         """No step at all; a recorder is never called.
 

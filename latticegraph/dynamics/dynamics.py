@@ -59,6 +59,7 @@ class Dynamics(nn.Module, ABC):
         steps: int | None = None,
         recorder: Recorder | None = None,
         interventions: Sequence[Intervention] = (),
+        whole: bool = True,
     ) -> Rollout:
         """Final states and statistics.
 
@@ -67,6 +68,9 @@ class Dynamics(nn.Module, ABC):
             steps: maximum number of steps; None: the configured one.
             recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
+            whole: False: only the final states of the output cells are needed, and the samples
+                differ in no other first states than the model's parts make them. The others may
+                then come back as 0, and the statistics describe the cells computed.
         """
 
     @abstractmethod

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from latticegraph.aggregation import EdgeNeighbourhood, Neighbourhood
+from latticegraph.aggregation.layout import map_cells
 from latticegraph.dynamics.channel_linear import ChannelLinear
 from latticegraph.dynamics.edge_weights import EdgeWeights
 from latticegraph.dynamics.offset_table import OffsetTable
@@ -33,6 +35,9 @@ class Expert(MessagePassing, ABC):
     :meth:`value` where cells should send something else than a linear map of their state. Both get
     states with the channels first and one column per cell and sample. Nothing else is needed to
     train it with every backend, precision and number of processes.
+
+    A class with ``by_cell = True`` has weights for every cell: it is made with the number of
+    ``cells`` and its ``update`` gets a :class:`~latticegraph.aggregation.CellMaps` besides.
 
     The layer also works alone, on any ``torch_geometric.data.Data`` with the same edge attributes;
     with a table of weights only where there are as many edges as the table has rows.
@@ -60,6 +65,8 @@ class Expert(MessagePassing, ABC):
             table is not told its rows.
         GraphError: when a table is given another number of edge attributes than it has rows.
     """
+
+    by_cell: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -183,8 +190,16 @@ class Expert(MessagePassing, ABC):
         edges = EdgeNeighbourhood(edge_index, edge_attr, x.shape[0], self.heads)
         weight_EH = self.weights_of(edges)
         x_CN = x.t()
-        _, state = inspect.signature(self.update).parameters
+        _, *names = inspect.signature(self.update).parameters
+        further = dict(zip(names, (x_CN, _OneSample()), strict=False))
         u_CN: Tensor = self.propagate(
-            edge_index, values=self.value(x_CN), weight=weight_EH, **{state: x_CN}
+            edge_index, values=self.value(x_CN), weight=weight_EH, **further
         )
         return (x_CN + u_CN).t()
+
+
+class _OneSample:
+    """Columns are cells."""
+
+    def map_cells(self, weight_NKC: Tensor, bias_NK: Tensor, x_CN: Tensor) -> Tensor:
+        return map_cells(weight_NKC, bias_NK, x_CN[..., None])[..., 0]

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from latticegraph.aggregation import Cells
+from latticegraph.aggregation.aggregation import count_offsets, edge_sets
 from latticegraph.config.model import ModelSettings
+from latticegraph.dynamics.cell_expert import CellExpert
 from latticegraph.dynamics.distant_expert import DistantExpert
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.functional_expert import FunctionalExpert
 from latticegraph.dynamics.local_expert import LocalExpert
+from latticegraph.errors import ConfigError
+from latticegraph.lattice import LatticeGraph
 from latticegraph.plugins import is_class_path, load_class, make
 
 BUILT_IN: dict[str, type[Expert]] = {
     "local": LocalExpert,
     "functional": FunctionalExpert,
     "distant": DistantExpert,
+    "cell": CellExpert,
 }
 
 
-def make_expert(settings: ModelSettings, index: int, offsets: int) -> Expert:
+def make_expert(settings: ModelSettings, index: int, graph: LatticeGraph) -> Expert:
     """Expert number ``index`` of ``model.experts``.
 
     Args:
         settings: of the model.
         index: from 0.
-        offsets: O, distinct offsets of the edges of its types; a table of weights has as many rows.
+        graph: an expert with weights for every cell or every offset has as many.
 
     Raises:
         ConfigError: its class cannot be imported, or refuses the options.
@@ -33,5 +41,29 @@ def make_expert(settings: ModelSettings, index: int, offsets: int) -> Expert:
     else:
         class_ = BUILT_IN[own.kind]
     shared = own.message_options(settings.messages)
+    offsets = count_offsets(graph, edge_sets(settings)[index])
     shared |= {"gain": settings.init.gain, "offsets": offsets}
+    if class_.by_cell:
+        shared["cells"] = graph.num_cells
     return make(class_, own.options, f"{key}.options", settings.state_channels, shared=shared)
+
+
+def check_cells(names: Sequence[str], experts: Sequence[Expert], cells: Cells) -> None:
+    """Refuse experts with weights for every cell where a process holds a part of the cells.
+
+    Args:
+        names: of the experts.
+        experts: in the same order.
+        cells: held by this process.
+
+    Raises:
+        ConfigError: naming the expert.
+    """
+    for index, (name, expert) in enumerate(zip(names, experts, strict=True)):
+        if expert.by_cell and not cells.is_whole:
+            raise ConfigError(
+                f"model.experts.{index}.kind",
+                f"expected experts that all cells share for run.parallel 'slabs', got '{name}', "
+                "whose cells have weights of their own",
+                "Choose another kind, or set run.parallel to data",
+            )

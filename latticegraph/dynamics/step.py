@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import Aggregation, Layout, PreparedWeights
+from latticegraph.aggregation import Aggregation, ConeStep, PreparedWeights
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.gating import Gate, GatingNetwork
 from latticegraph.dynamics.interventions import NO_EDITS, Edits
@@ -38,7 +38,7 @@ def plain_step(
     x_CM: Tensor,
     experts: Sequence[Expert],
     gating: GatingNetwork,
-    aggregation: Aggregation,
+    aggregation: Aggregation | ConeStep,
     weights: Sequence[PreparedWeights],
     edits: Edits = NO_EDITS,
     keep: bool = False,
@@ -54,41 +54,44 @@ def plain_step(
         x_CM: states.
         experts: the experts r.
         gating: makes g.
-        aggregation: sums over the neighbours of every expert.
+        aggregation: sums over the neighbours of every expert, in all cells or in those of one step
+            of the light cone.
         weights: edge weights w of every expert, prepared for the aggregation.
         edits: interventions in this step.
         keep: return the proposals.
     """
-    gate = edits.gates(gating(x_CM))
-    new_CM, proposals = x_CM, []
+    own_CM = aggregation.own(x_CM)
+    gate = edits.gates(gating(own_CM))
+    new_CM, proposals = own_CM, []
     for index, expert in enumerate(experts):
         values_CM = expert.value(x_CM).to(x_CM.dtype)
         with torch.autocast(x_CM.device.type, enabled=False):  # sums need full precision
             m_CM = aggregation.neighbourhoods[index].sum(values_CM, weights[index])
-        u_CM = edits.update(index, expert.update(m_CM, x_CM)).to(x_CM.dtype)
+        maps = (aggregation.layout,) if expert.by_cell else ()
+        u_CM = edits.update(index, expert.update(m_CM, own_CM, *maps)).to(x_CM.dtype)
         new_CM = torch.addcmul(new_CM, gate.share_XM[index], u_CM)
         if keep:
-            proposals.append(x_CM + u_CM)
+            proposals.append(own_CM + u_CM)
     new_CM = edits.states(new_CM)
-    return Step(new_CM, relative_change(new_CM, x_CM, aggregation), gate, proposals)
+    return Step(new_CM, relative_change(new_CM, own_CM, aggregation), gate, proposals)
 
 
-def relative_change(new_CM: Tensor, x_CM: Tensor, aggregation: Aggregation) -> Tensor:
+def relative_change(new_CM: Tensor, x_CM: Tensor, aggregation: Aggregation | ConeStep) -> Tensor:
     """``|new - x| / |x|`` over all cells and channels of every sample, (B,).
 
     A state that does not move has change 0 and, as subgradient, 0.
     """
-    layout: Layout = aggregation.layout
+    layout = aggregation.layout
     dims = (0, 1 if layout.cell_axis == -2 else 2)
     norms = [
         torch.linalg.vector_norm(layout.per_sample(value_CM), dim=dims)
         for value_CM in (new_CM - x_CM, x_CM)
     ]
     tiny = torch.finfo(x_CM.dtype).tiny
-    if aggregation.cells.is_whole:
+    if aggregation.is_whole:
         moved_B, size_B = norms
     else:
-        squared_2B = aggregation.cells.sum(torch.stack(norms).square())
+        squared_2B = aggregation.sum_over_processes(torch.stack(norms).square())
         root_2B = squared_2B.clamp_min(tiny).sqrt()  # the root has no gradient at 0
         moved_B, size_B = torch.where(squared_2B > tiny, root_2B, 0.0)
     change_B: Tensor = moved_B / size_B.clamp_min(tiny)

@@ -87,7 +87,7 @@ def run_student(student: Student, source_ND: Tensor, batch_size: int, precision:
     start = time.perf_counter()
     for source_BD in source_ND.split(batch_size):
         with autocast(device, precision):
-            output = student(source_BD.to(device, dtype))
+            output = student(source_BD.to(device, dtype), whole=False)
         parts.append(output.embedding_BD.to("cpu", dtype))
         steps += int(output.steps_B.sum())
     seconds = max(time.perf_counter() - start, 1e-9)

@@ -17,7 +17,7 @@ from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers,
 aten = torch.ops.aten
 
 
-@register_kernel(DistantExpert, derived_from="b56b81aee6e893a8")
+@register_kernel(DistantExpert, derived_from="eb989c10f54de641")
 class DistantKernel(ExpertKernel[DistantExpert]):
     """The Euler sub-steps, each with one product that adds in place."""
 

@@ -18,7 +18,7 @@ from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers,
 aten = torch.ops.aten
 
 
-@register_kernel(FunctionalExpert, derived_from="47dc0b9af2c03b0d")
+@register_kernel(FunctionalExpert, derived_from="6181ebf85d5f00e7")
 class FunctionalKernel(ExpertKernel[FunctionalExpert]):
     """``x + z * (m + W h - x)`` with z and h overwriting their arguments."""
 

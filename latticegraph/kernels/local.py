@@ -15,7 +15,7 @@ from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers,
 from latticegraph.dynamics.local_expert import LocalExpert
 
 
-@register_kernel(LocalExpert, derived_from="ce39f0e95abc9be1")
+@register_kernel(LocalExpert, derived_from="a5a1a41fff698e0b")
 class LocalKernel(ExpertKernel[LocalExpert]):
     """``x + W m``; where a cell is its own only neighbour, one linear map of the state."""
 

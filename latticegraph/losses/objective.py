@@ -23,6 +23,8 @@ Weight = float | Callable[[int, int], float]
 # Fields that hold one value per cell and sample, or per number of the surface and sample. All
 # others are the same in every process.
 GATHERED = frozenset({"states_CNB", "code_BS", "surface_BS"})
+# Fields that describe all cells, and not only those that the output depends on.
+WHOLE_LATTICE = frozenset({"states_CNB", "usage_NX", "change_T", "gate_balance", "gate_z"})
 
 
 class Objective(nn.Module):
@@ -81,6 +83,14 @@ class Objective(nn.Module):
         terms = (self.terms[name] for name in weights)
         reads = {field for term in terms if not term.sums_over_processes for field in term.reads}
         return GATHERED & reads
+
+    def needs_whole_lattice(self, weights: Mapping[str, float]) -> bool:
+        """Whether a term with a weight reads more of the lattice than the face that is read out.
+
+        Args:
+            weights: result of :meth:`weights_at`.
+        """
+        return any(WHOLE_LATTICE & set(self.terms[name].reads) for name in weights)
 
     def set_processes(self, processes: Processes) -> None:
         """Tell the terms that sum over processes themselves which processes there are.

@@ -22,10 +22,13 @@ class LatticeToEmbeddingExtractor(nn.Module):
     Equation::
 
         s[m, p] = gain * x[p, m] + offset
-        correction = R (f - mean) / std        f: all channels of all cells read
+        correction = R d((f - mean) / std)     f: all channels of all cells read
+
+    In training d sets a share of the numbers to zero and scales the others up (dropout, Srivastava
+    et al. 2014); else it changes nothing. The surface is never dropped.
 
     Args:
-        settings: state and surface channels, readout.
+        settings: state and surface channels, readout and its dropout.
         graph: the lattice.
         teacher_dimension: D.
         cells: which cells this process holds; None: all.
@@ -47,6 +50,7 @@ class LatticeToEmbeddingExtractor(nn.Module):
         self.face = (cells or Cells(graph)).select(graph.output_cells)
         self.gain = nn.Parameter(torch.ones(count * self.per_cell))
         self.offset = nn.Parameter(torch.zeros(count * self.per_cell))
+        self.dropout = nn.Dropout(settings.mapper.readout_dropout)
         self.correction: nn.Linear | None = None
         if settings.mapper.readout == "states":
             width = count * settings.state_channels
@@ -118,7 +122,7 @@ class LatticeToEmbeddingExtractor(nn.Module):
         if self.correction is None:
             return surface_BS, None
         features_BF = (self.raw_features(x_CNB) - self.feature_mean_F) / self.feature_std_F
-        return surface_BS, self.correction(features_BF)
+        return surface_BS, self.correction(self.dropout(features_BF))
 
 
 def _ridge(gram_FF: Tensor, cross_FD: Tensor, penalty: float) -> Tensor:

@@ -24,7 +24,7 @@ class EmbeddingToLatticeMapper(nn.Module):
     positional encoding is added. Everything is linear in the surface.
 
     Args:
-        settings: state and surface channels, lift and positional encoding.
+        settings: state and surface channels, lift, noise and positional encoding.
         graph: the lattice.
         cells: which cells this process holds; None: all.
 
@@ -39,6 +39,7 @@ class EmbeddingToLatticeMapper(nn.Module):
         count, gain = graph.input_cells.numel(), settings.init.gain
         self.channels, self.per_cell = settings.state_channels, settings.surface_channels
         self.face = (cells or Cells(graph)).select(graph.input_cells)
+        self.noise = settings.mapper.input_noise
         rest = self.channels - self.per_cell
         self.lift_kind = settings.mapper.lift
         self.lift: nn.Parameter | None = None
@@ -54,6 +55,21 @@ class EmbeddingToLatticeMapper(nn.Module):
             coordinates = graph.coordinates_N3[graph.input_cells]
             dimensions = graph.settings.dimensions
             self.position = PositionalEncoding(kind, coordinates, dimensions, self.channels, gain)
+
+    def disturbed(self, surface_BS: Tensor) -> Tensor:
+        r"""The surface with noise in training, and as it is otherwise (Bishop, 1995).
+
+        :math:`s + \sigma\, \mathrm{rms}(s)\, \epsilon`, with :math:`\epsilon` normal and the root
+        mean square over all numbers of the batch, without a gradient: a larger surface does not
+        get away from the noise.
+
+        Shapes:
+            (B, S) -> (B, S)
+        """
+        if not self.training or not self.noise:
+            return surface_BS
+        size = surface_BS.detach().square().mean().sqrt()
+        return surface_BS + self.noise * size * torch.randn_like(surface_BS)
 
     def forward(self, surface_BS: Tensor, x_CNB: Tensor) -> Tensor:
         """States with the surface written into the face cells."""

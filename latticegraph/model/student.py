@@ -137,7 +137,7 @@ class Student(nn.Module):
         wanted_BS = self.encode(source_BD)
         raws, features = [], []
         for part_BS in wanted_BS.split(START_BATCH):
-            states = self.dynamics.rollout(self._first_states(part_BS)).states_CNB
+            states = self.dynamics.rollout(self._first_states(part_BS), whole=False).states_CNB
             raws.append(self.extractor.raw_surface(states))
             if self.extractor.correction is not None:
                 features.append(self.extractor.raw_features(states))
@@ -193,6 +193,7 @@ class Student(nn.Module):
         steps: int | None = None,
         recorder: Recorder | None = None,
         interventions: Sequence[Intervention] = (),
+        whole: bool = True,
     ) -> StudentOutput:
         """Predict the target embedding of every sample.
 
@@ -201,9 +202,12 @@ class Student(nn.Module):
             steps: maximum number of lattice steps; None: the configured one.
             recorder: called after every step; changes nothing.
             interventions: changes of the dynamics.
+            whole: False: states of other cells than those read are not needed, and may come back
+                as 0; usage and change then describe the cells computed.
         """
         code_BS = self.encode(embedding_BD)
-        rollout = self.dynamics.rollout(self._first_states(code_BS), steps, recorder, interventions)
+        x_CNB = self._first_states(self.mapper.disturbed(code_BS))
+        rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions, whole)
         return self._output(code_BS, rollout)
 
     def decode(self, code_BS: Tensor) -> StudentOutput:
@@ -215,7 +219,8 @@ class Student(nn.Module):
         Shapes:
             (B, S) -> StudentOutput
         """
-        return self._output(code_BS, self.dynamics.rollout(self._first_states(code_BS)))
+        rollout = self.dynamics.rollout(self._first_states(code_BS), whole=False)
+        return self._output(code_BS, rollout)
 
     def _output(self, code_BS: Tensor, rollout: Rollout) -> StudentOutput:
         surface_BS, correction_BD = self.extractor(rollout.states_CNB)

@@ -6,7 +6,6 @@ from typing import Any
 
 import latticegraph.kernels  # noqa: F401  registers what built-in experts keep
 from latticegraph.aggregation.aggregation import (
-    count_offsets,
     edge_sets,
     resolve_backend,
     summed_stencils,
@@ -48,10 +47,7 @@ def _rollout(config: Config) -> dict[str, Any] | None:
         backend = resolve_backend(settings, graph, batch, "cpu")
         edges = edge_sets(settings)
         self_only = [not summed_stencils(graph, [types]) for types in edges]
-        experts = [
-            make_expert(settings, index, count_offsets(graph, types))
-            for index, types in enumerate(edges)
-        ]
+        experts = [make_expert(settings, index, graph) for index in range(len(edges))]
         kept = kept_states(experts, self_only, plain=settings.kernel == "plain")
         stencils = summed_stencils(graph, edges)
         work = rollout_work(settings, graph.num_cells, stencils, backend, kept, batch)

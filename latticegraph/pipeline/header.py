@@ -21,6 +21,8 @@ from latticegraph.model.student import START_BATCH
 PROGRAM_GB = 0.8
 # Values, gradients and two moments of every parameter, and one copy while a checkpoint is written.
 COPIES_OF_PARAMETERS = 5
+# Their mean, and what it stands in for while it is validated.
+COPIES_OF_AVERAGE = 2
 
 
 def expected_memory(
@@ -52,7 +54,8 @@ def expected_memory(
         features = graph.output_cells.numel() * settings.state_channels
     # Features of the samples, and the matrices of the regression in float64.
     readout = features * (3 * settings.mapper.start_samples * 4 + 4 * features * 8) / GIB
-    fixed = PROGRAM_GB + COPIES_OF_PARAMETERS * parameters * 4 / GIB
+    copies = COPIES_OF_PARAMETERS + COPIES_OF_AVERAGE * (config.training.average_decay > 0)
+    fixed = PROGRAM_GB + copies * parameters * 4 / GIB
     largest = max([plan.gb, readout, *(other.gb for other in others)])
     return plan, fixed + largest
 

@@ -26,7 +26,7 @@ from latticegraph.training.progress import TrainingProgress
 
 FORMAT = "latticegraph-checkpoint"
 VERSION = 2
-_PARTS = ("student", "optimizer", "random", "means", "weighting")
+_PARTS = ("student", "optimizer", "average", "random", "means", "weighting")
 _TRAINER_SECTIONS = ("run", "losses", "data", "training", "evaluation")
 
 Parts = dict[str, dict[str, Tensor]]
@@ -39,8 +39,10 @@ class Checkpoint:
     Attributes:
         config: the whole configuration.
         progress: counters and best values.
-        student: parameters and buffers by name.
+        student: parameters and buffers by name, as the latest update left them.
         optimizer: ``<moment>.<parameter>`` tensors of AdamW.
+        average: exponential mean of the parameters, which a model is built with; none where it is
+            not kept.
         random: generator states as bytes (uint8).
         means: running means since the last log line.
         weighting: learned factors on the weights of the loss terms; none where they are fixed.
@@ -55,6 +57,7 @@ class Checkpoint:
     means: Mapping[str, Tensor] = field(default_factory=dict)
     weighting: Mapping[str, Tensor] = field(default_factory=dict)
     teacher: TeacherIdentity | None = None
+    average: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

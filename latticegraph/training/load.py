@@ -7,10 +7,11 @@ from pathlib import Path
 
 from latticegraph.hub import LatticeModel, LatticeModelConfig
 from latticegraph.training.checkpoint import read_parts
+from latticegraph.training.weight_average import averaged_weights
 
 
 def load_checkpoint_model(path: str | Path, trust: Sequence[str] = ()) -> LatticeModel:
-    """Build the model of a checkpoint, on the CPU.
+    """Build the model of a checkpoint, on the CPU, with the mean of the weights where one is kept.
 
     Args:
         path: usually ``<run>/checkpoints/best.safetensors``.
@@ -23,4 +24,5 @@ def load_checkpoint_model(path: str | Path, trust: Sequence[str] = ()) -> Lattic
     path = Path(path)
     metadata, parts = read_parts(path)
     config = LatticeModelConfig.from_json(metadata["model"], trust, str(path))
-    return LatticeModel.build(config, parts["student"], path)
+    weights = parts["student"] | averaged_weights(parts["average"])
+    return LatticeModel.build(config, weights, path)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from latticegraph.config import TrainingSettings
 from latticegraph.config.training import Part
 from latticegraph.model import Student
-
-BETAS = (0.9, 0.99)
+from latticegraph.model.positional import PositionalEncoding
+from latticegraph.training.weight_average import WeightAverage
 
 
 class StudentOptimizer:
@@ -19,13 +19,16 @@ class StudentOptimizer:
 
     The ``experts`` are all parameters of the lattice, its gating included; the ``projections`` are
     all others. A frozen part receives no gradient and does not move; its moments stay as they are.
+    The matrices of :func:`projection_matrices` decay by ``projection_weight_decay``, all others
+    (experts, gating, first states of cells) by ``weight_decay``.
 
     Args:
         student: the model; its parameters are updated in place.
-        settings: weight decay and the scale of each part's rate.
+        settings: weight decays, betas, the scale of each part's rate and the decay of the mean.
 
     Attributes:
         trained: parameters of the part that :meth:`select` chose.
+        average: exponential mean of the parameters over the steps.
     """
 
     def __init__(self, student: Student, settings: TrainingSettings) -> None:
@@ -43,15 +46,23 @@ class StudentOptimizer:
         for name, expert in student.dynamics.experts.items():
             scale = settings.expert_lr_scale * own[name]
             scale_of |= dict.fromkeys(expert.parameters(), scale)
-        groups = []
-        for parameters in self._parts.values():
-            for decayed in (True, False):
-                chosen = [p for p in parameters if (p.ndim > 1) == decayed]
-                decay = settings.weight_decay if decayed else 0.0
-                for scale in dict.fromkeys(scale_of[p] for p in chosen):
-                    same = [p for p in chosen if scale_of[p] == scale]
-                    groups.append({"params": same, "weight_decay": decay, "scale": scale})
-        self._adamw = torch.optim.AdamW(groups, lr=0.0, betas=BETAS)
+        decay_of = {p: settings.weight_decay if p.ndim > 1 else 0.0 for p in student.parameters()}
+        if settings.projection_weight_decay is not None:
+            matrices = projection_matrices(student)
+            decay_of |= dict.fromkeys(matrices, settings.projection_weight_decay)
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for parameter in (p for part in self._parts.values() for p in part):
+            key = (scale_of[parameter], decay_of[parameter])
+            groups.setdefault(key, []).append(parameter)
+        self._adamw = torch.optim.AdamW(
+            [
+                {"params": same, "weight_decay": decay, "scale": scale}
+                for (scale, decay), same in groups.items()
+            ],
+            lr=0.0,
+            betas=settings.betas,
+        )
+        self.average = WeightAverage(student, settings.average_decay)
         self.trained: list[nn.Parameter] = []
         self.select("all")
 
@@ -70,14 +81,16 @@ class StudentOptimizer:
         self._adamw.zero_grad(set_to_none=True)
 
     def step(self, rate: float) -> None:
-        """Move every parameter that has a gradient.
+        """Move every parameter that has a gradient, and the mean of all of them.
 
         Args:
             rate: learning rate before the scale of each part.
         """
         for group in self._adamw.param_groups:
             group["lr"] = rate * group["scale"]
+        self.average.begin()
         self._adamw.step()
+        self.average.add()
 
     def tensors(self) -> dict[str, Tensor]:
         """Moments and step counts as ``<moment>.<parameter>``; none for what was never trained."""
@@ -97,6 +110,23 @@ class StudentOptimizer:
             # AdamW counts its steps on the CPU.
             place = value.device if moment == "step" else parameter.device
             self._adamw.state[parameter][moment] = value.to(place, copy=True)
+
+
+def projection_matrices(student: Student) -> list[nn.Parameter]:
+    """Weights of the linear maps of transformer, mapper and extractor.
+
+    Biases and gains are vectors. The positional encoding is no map of the surface either: it is
+    added to the states of cells, as a bias is.
+    """
+    owners = (student.transformer, student.mapper, student.extractor)
+    modules = [module for owner in owners if owner is not None for module in owner.modules()]
+    added = {p for m in modules if isinstance(m, PositionalEncoding) for p in m.parameters()}
+    return [
+        parameter
+        for module in modules
+        for parameter in module.parameters(recurse=False)
+        if parameter.ndim > 1 and parameter not in added
+    ]
 
 
 def gradient_norm(parameters: list[nn.Parameter]) -> Tensor | None:

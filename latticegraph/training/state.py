@@ -68,7 +68,11 @@ class Callback:
         """Called after every update."""
 
     def on_validation(self, state: TrainingState, result: ValidationResult) -> None:
-        """Called after every validation, before a checkpoint is written."""
+        """Called after every validation, before a checkpoint is written.
+
+        The values are those of the mean of the weights where ``training.average_decay`` keeps one;
+        the student holds the latest weights.
+        """
 
     def on_epoch_end(self, state: TrainingState) -> None:
         """Called after the last update of every epoch and of the run, before its validation."""
@@ -154,6 +158,8 @@ class TrainingState:
     def save(self, path: Path) -> None:
         """Write a checkpoint; does nothing in a process that is not the writer.
 
+        It holds the latest weights to resume from and, where one is kept, the mean to predict with.
+
         Raises:
             CheckpointError: when the disk refuses.
         """
@@ -172,6 +178,7 @@ class TrainingState:
             self.means.tensors(),
             self.objective.weighting.tensors(),
             self.teacher,
+            self.optimizer.average.tensors(),
         )
         write_checkpoint(path, snapshot)
 
@@ -194,6 +201,7 @@ class TrainingState:
         self.scale.value = self.progress.loss_scale
         self.scale.since_change = self.progress.scale_since_change
         self.optimizer.restore(stored.optimizer)
+        self.optimizer.average.restore(stored.average)
         self.means.restore(stored.means, self.device)
         self.objective.weighting.restore(stored.weighting)
         self._restore_callbacks(path)

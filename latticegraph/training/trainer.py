@@ -38,7 +38,8 @@ class EmbeddingTrainer:
     """Trains a student on pairs of embeddings.
 
     Same seed, same threads, same CPU result, bit for bit, also across an interruption. Up to
-    rounding on a GPU, and with any number of processes (except for dropout, drawn by each of them).
+    rounding on a GPU, and with any number of processes. Only dropout and noise, of which every
+    process that shares a batch draws its own, depend on that number; the same one repeats them.
 
     Args:
         config: the whole configuration.
@@ -124,7 +125,8 @@ class EmbeddingTrainer:
     def fit(self, resume_from: Path | None = None) -> TrainingResult:
         """Train to the end of all phases, to early stopping, or to a signal.
 
-        Afterwards the student holds the latest weights; the best ones are in the best checkpoint.
+        Afterwards the student holds the latest weights, not their mean; the best ones, which a
+        model predicts with, are in the best checkpoint.
 
         Args:
             resume_from: a checkpoint to go on from; None for a new run.

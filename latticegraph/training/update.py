@@ -107,12 +107,14 @@ class Updater:
         parts = self.settings.accumulate * self.processes.size
         weights = objective.weights_at(planned.phase, planned.phase_update)
         gathered = objective.gathered_fields(weights)
+        whole = objective.needs_whole_lattice(weights)
         objective.set_progress(planned.progress)
         passes = Passes()
         for batch in batches:
             source_BD, target_BD = batch.source_BD.to(device), batch.target_BD.to(device)
             with autocast(device, self.settings.precision):
-                own = self.student(own_rows(self.student, source_BD, self.processes))
+                rows_BD = own_rows(self.student, source_BD, self.processes)
+                own = self.student(rows_BD, whole=whole)
                 output = whole_output(self.student, own, len(batch), self.processes, gathered)
                 values = objective.values(output, target_BD, weights, own)
                 found = objective.weighting.total(values, weights)

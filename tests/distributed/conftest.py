@@ -53,7 +53,18 @@ UNCERTAIN = WEIGHED | {
         ("losses.triplet", "losses.diversity", "losses.emergence", "losses.dynamics"), 0.0
     ),
 }
-DROPOUT = {"model.transformer.kind": "autoencoder", "model.transformer.dropout": 0.3}
+RECIPE = {
+    "training.average_decay": 0.9,
+    "training.projection_weight_decay": 1.0,
+    "training.betas": [0.8, 0.9],
+}
+DROPOUT = {
+    "model.transformer.kind": "autoencoder",
+    "model.transformer.dropout": 0.3,
+    "model.mapper.input_noise": 0.2,
+    "training.average_decay": 0.9,
+}
+READOUT_DROPOUT = DROPOUT | {"model.mapper.readout_dropout": 0.3}
 # Nine planes, so that three processes hold more than the two that an edge spans.
 SLABS: dict[str, Any] = {
     "run.parallel": "slabs",
@@ -92,13 +103,14 @@ JOBS: dict[str, dict[str, Any]] = {
     "unclipped": {"task": "updates", "changes": {"training.clip_norm": 1e9}},
     "weighed": {"task": "updates", "changes": WEIGHED},
     "uncertain": {"task": "updates", "changes": UNCERTAIN},
+    "recipe": {"task": "updates", "changes": RECIPE},
     "softmax": {"task": "updates", "changes": UNCERTAIN | {"losses.weighting": "softmax"}},
-    "straight": {"task": "fit", "run": "straight"},
-    "stopped": {"task": "fit", "run": "stopped", "stop": [-1, 9]},
-    "resumed": {"task": "fit", "run": "stopped", "resume": True},
-    "dropout": {"task": "fit", "run": "dropout", "changes": DROPOUT},
-    "dropout stopped": {"task": "fit", "run": "again", "changes": DROPOUT, "stop": [-1, 9]},
-    "dropout resumed": {"task": "fit", "run": "again", "changes": DROPOUT, "resume": True},
+    "straight": {"task": "fit", "run": "straight", "changes": RECIPE},
+    "stopped": {"task": "fit", "run": "stopped", "changes": RECIPE, "stop": [-1, 9]},
+    "resumed": {"task": "fit", "run": "stopped", "changes": RECIPE, "resume": True},
+    "dropout": {"task": "fit", "run": "dropout", "changes": READOUT_DROPOUT},
+    "dropout stopped": {"task": "fit", "run": "again", "changes": READOUT_DROPOUT, "stop": [-1, 9]},
+    "dropout resumed": {"task": "fit", "run": "again", "changes": READOUT_DROPOUT, "resume": True},
 }
 SLAB_JOBS: dict[str, dict[str, Any]] = {
     "swapped": {"task": "swapped"},
@@ -111,6 +123,7 @@ SLAB_JOBS: dict[str, dict[str, Any]] = {
     "slabs own term": {"task": "updates", "changes": SLABS | OWN_TERM},
     "slabs weighed": {"task": "updates", "changes": SLABS | WEIGHED},
     "slabs table": {"task": "updates", "changes": SLABS | TABLE},
+    "slabs recipe": {"task": "updates", "changes": SLABS | RECIPE},
     "slabs recomputed": {
         "task": "updates",
         "changes": SLABS | {"training.activation_checkpointing": True},

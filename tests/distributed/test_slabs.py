@@ -24,6 +24,7 @@ KINDS = [
     "slabs weighed",
     "slabs table",
     "slabs recomputed",
+    "slabs recipe",
 ]
 NINE = LatticeSettings(dimensions=(9, 4, 5), adaptive_radius_min=2.0)
 
@@ -78,6 +79,14 @@ def test_processes_with_slabs_drop_the_same_units(slab_results):
 
 
 @pytest.mark.slow
+def test_processes_with_slabs_add_the_same_noise(slab_results):
+    first, second = (own["slabs fit"]["noise"] for own in slab_results(2)[1])
+    assert float(first.std()) > 0.01
+    assert torch.equal(first, second)
+    assert not torch.equal(first[:BATCH], first[BATCH : 2 * BATCH])
+
+
+@pytest.mark.slow
 def test_training_on_slabs_agrees_with_one_process(slab_results):
     first, second = (_records(slab_results(size)[0], "slabs plain") for size in (1, 2))
     assert len(first) == len(second) > 4
@@ -102,7 +111,9 @@ def test_signal_stops_all_slabs_and_the_resume_is_exact(slab_results):
         left = 3 * 2 * 2 * BATCH
         assert len(resumed["dropped"]) == left
         assert torch.equal(resumed["dropped"], straight["dropped"][-left:])
-        names = straight.keys() - {"dropped"}
+        assert torch.equal(resumed["noise"], straight["noise"][-left // 2 :])
+        assert int(resumed["average.updates"]) == 8
+        names = straight.keys() - {"dropped", "noise"}
         assert all(torch.equal(straight[name], resumed[name]) for name in names)
     assert _records(folder, "slabs") == _records(folder, "slabs again")
     runs = ("slabs", "slabs again")

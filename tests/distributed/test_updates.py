@@ -29,6 +29,7 @@ def assert_same(found, wanted, **close):
         "weighed",
         "uncertain",
         "softmax",
+        "recipe",
     ],
 )
 def test_updates_of_several_processes_are_those_of_one(results, job, size):
@@ -36,6 +37,13 @@ def test_updates_of_several_processes_are_those_of_one(results, job, size):
     assert any(name.startswith("grad.extractor") for name in one[job])
     for own in results(size)[1]:
         assert_same(own[job], one[job], **EXACT)
+
+
+def test_mean_of_the_weights_is_among_what_was_compared(results):
+    (one,) = results(1)[1]
+    assert int(one["recipe"]["average.updates"]) == 4
+    name = "extractor.correction.weight"
+    assert not torch.equal(one["recipe"][f"average.weights.{name}"], one["recipe"][name])
 
 
 def test_adaptive_samples_take_different_numbers_of_steps(results):

@@ -177,6 +177,7 @@ def updates(processes, folder, options):
     found |= {f"means.{name}": value for name, value in means.tensors().items()}
     weighting = objective.weighting.tensors()
     found |= {f"weighting.{name}": value for name, value in weighting.items()}
+    found |= {f"average.{name}": value for name, value in optimizer.average.tensors().items()}
     return found | optimizer.tensors() | student.state_dict()
 
 
@@ -214,12 +215,25 @@ def fit(processes, folder, options):
             module.register_forward_hook(
                 lambda own, _, out: dropped.append(out == 0) if own.training else None
             )
+    noises = []
+    disturb = student.mapper.disturbed
+
+    def disturbed(surface_BS):
+        noisy_BS = disturb(surface_BS)
+        if student.training:
+            noises.append((noisy_BS - surface_BS).detach())
+        return noisy_BS
+
+    student.mapper.disturbed = disturbed
     last = trainer.state.folder.last
     result = trainer.fit(last if options.get("resume") else None)
     numbers = [result.updates, result.signal or 0, result.best_update]
     tensors = student.state_dict() | trainer.state.optimizer.tensors()
     if dropped and config.run.parallel == "slabs":
         tensors["dropped"] = torch.cat(dropped)
+        tensors["noise"] = torch.cat(noises)
+    average = trainer.state.optimizer.average.tensors()
+    tensors |= {f"average.{name}": value for name, value in average.items()}
     return tensors | {"result": torch.tensor(numbers)}
 
 

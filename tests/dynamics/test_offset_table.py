@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latticegraph.aggregation.aggregation import count_offsets, edge_sets
 from latticegraph.config import LatticeSettings, ModelSettings
 from latticegraph.dynamics.expert import MIXING, SURFACE_SHARE
 from latticegraph.dynamics.kernel import kernel_of
@@ -37,6 +36,10 @@ class TestTableOfFunctional(ExpertTests):
 
 class TestUnboundedTableOfDistantOnTwoTypes(ExpertTests):
     kind, edges, messages = "distant", ("local", "distant"), {**TABLE, "bounded": False}
+
+
+class TestTableOfCell(ExpertTests):
+    kind, edges, messages = "cell", ("functional", "distant"), TABLE
 
 
 def make(
@@ -200,10 +203,7 @@ def test_one_expert_may_have_a_table_and_another_a_network() -> None:
     listed[2] |= {"weights": "table", "bounded": False, "heads": 4}
     settings = small_model(messages={"heads": 2, "edge_hidden": 8, "bumps": 1}, experts=listed)
     graph = LatticeGraph.build(LatticeSettings.model_validate(BOX))
-    made = [
-        make_expert(settings, index, count_offsets(graph, edges))
-        for index, edges in enumerate(edge_sets(settings))
-    ]
+    made = [make_expert(settings, index, graph) for index in range(3)]
     tables = [isinstance(expert.edge_weights, OffsetTable) for expert in made]
     assert tables == [False, False, True]
     assert [expert.bounded for expert in made] == [True, True, False]
@@ -241,4 +241,4 @@ def test_offsets_are_no_option_of_an_expert() -> None:
     listed = [{"name": "one", "kind": "local", "edges": ["local"], "options": {"offsets": 3}}]
     settings = ModelSettings.model_validate({"experts": listed})
     with pytest.raises(ConfigError, match=r"model\.experts\.0\.options: .* no option offsets"):
-        make_expert(settings, 0, 1)
+        make_expert(settings, 0, LatticeGraph.build(LatticeSettings.model_validate(BOX)))

@@ -125,6 +125,13 @@ def test_expected_peak_counts_five_copies_of_every_parameter(make_config: Make) 
     assert found[1][1] - found[0][1] == pytest.approx(copies, rel=1e-6)
 
 
+def test_mean_of_the_weights_counts_as_two_more_copies(make_config: Make) -> None:
+    without, parts = built(make_config()), built(make_config("training.average_decay=0.9"))
+    parameters = sum(parameter.numel() for parameter in parts[1].parameters())
+    more = expected_memory(*parts)[1] - expected_memory(*without)[1]
+    assert more == pytest.approx(2 * 4 * parameters / 2**30, rel=1e-6)
+
+
 def test_run_larger_than_free_memory_is_refused(
     make_config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

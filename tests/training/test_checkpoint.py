@@ -37,6 +37,7 @@ def _checkpoint(update=5):
         TENSORS,
         {"exp_avg.w": TENSORS["w"].clone()},
         {"cpu": state},
+        average={"weights.w": TENSORS["w"] + 1, "updates": torch.tensor(4)},
         teacher=TeacherIdentity(kind="packaged", name="ü", dimension=384, fingerprint="f" * 64),
     )
 
@@ -49,7 +50,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     assert read.config == written.config
     assert read.progress == written.progress
     assert read.teacher == written.teacher
-    for part in ("student", "optimizer", "random", "means"):
+    for part in ("student", "optimizer", "average", "random", "means"):
         one, two = getattr(written, part), getattr(read, part)
         assert one.keys() == two.keys()
         for name in one:

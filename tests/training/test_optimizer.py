@@ -24,6 +24,43 @@ def test_decay_acts_on_matrices_and_not_on_vectors(configure, build):
         assert torch.allclose(parameter, before[name] * factor), name
 
 
+@pytest.mark.parametrize("mapper", [{}, {"lift": "cell", "positional": "sinusoidal"}])
+@pytest.mark.parametrize("kind", ["linear", "autoencoder"])
+def test_projection_decay_acts_on_its_matrices_and_the_other_on_the_rest(
+    configure, build, kind, mapper
+):
+    model = {"transformer": {"kind": kind, "hidden": 8, "layer_norm": True}, "mapper": mapper}
+    decays = {"weight_decay": 0.5, "projection_weight_decay": 2.0}
+    config = configure(model=model, training=decays)
+    student = build(config)
+    optimizer = StudentOptimizer(student, config.training)
+    before = {name: p.detach().clone() for name, p in student.named_parameters()}
+    _fill(student)
+    optimizer.step(0.1)
+    projections = {"mapper.lift", "extractor.correction.weight"}
+    projections |= {n for n, p in before.items() if n.startswith("transformer.") and p.ndim == 2}
+    assert {"mapper.position.weight", "volume.state", *projections} <= before.keys()
+    assert len(projections) == (4 if kind == "linear" else 8)
+    for name, parameter in student.named_parameters():
+        factor = 0.8 if name in projections else 0.95 if parameter.ndim > 1 else 1.0
+        assert torch.allclose(parameter, before[name] * factor), name
+
+
+def test_betas_are_those_of_the_settings(configure, build):
+    """After gradients 1 and 0: first moment b1 (1 - b1), second b2 (1 - b2), both corrected."""
+    config = configure(training={"betas": [0.6, 0.8], "weight_decay": 0.0, "expert_lr_scale": 1.0})
+    student = build(config)
+    optimizer = StudentOptimizer(student, config.training)
+    _fill(student, 1.0)
+    optimizer.step(0.1)
+    before = student.extractor.gain.detach().clone()
+    _fill(student, 0.0)
+    optimizer.step(0.1)
+    moved = before - student.extractor.gain.detach()
+    wanted = 0.1 * (0.6 * 0.4 / (1 - 0.6**2)) / (0.8 * 0.2 / (1 - 0.8**2)) ** 0.5
+    torch.testing.assert_close(moved, torch.full_like(moved, wanted))
+
+
 def test_first_step_moves_each_part_by_its_own_rate(configure, build):
     scales = {"expert_lr_scale": 3.0, "projection_lr_scale": 0.5, "weight_decay": 0.0}
     config = configure(training=scales)

@@ -40,6 +40,17 @@ def test_cosine_rate_is_half_way_down_in_the_middle():
     )
 
 
+@pytest.mark.parametrize("length", [101, 150, 384, 1000, 2400, 7120, 99999])
+def test_share_of_a_phase_expresses_a_hundred_updates_of_warm_up_before_a_cosine(length):
+    for share in (100 / length, round(100 / length, 6)):
+        phase = _phase(updates=length, warmup=share, learning_rate=8e-3)
+        rates = [learning_rate(phase, update, length) for update in range(length)]
+        assert rates[:100] == pytest.approx([8e-3 * (k + 1) / 101 for k in range(100)])
+        left = length - 100
+        cosine = [4e-3 * (1 + math.cos(math.pi * k / left)) for k in range(left)]
+        assert rates[100:] == pytest.approx(cosine)
+
+
 @settings(deadline=None, max_examples=40, derandomize=True)
 @given(
     schedule=st.sampled_from(["constant", "linear", "cosine"]),

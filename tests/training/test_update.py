@@ -82,7 +82,7 @@ def test_non_finite_loss_under_bfloat16_suggests_float32(configure, make, pairs)
 
 
 def test_float16_overflow_is_left_out_and_halves_the_scale(configure, make, pairs):
-    trainer = _trainer(configure, make, precision="float16")
+    trainer = _trainer(configure, make, precision="float16", average_decay=0.9)
     rows = pairs(8, 5).source_ND
     hook = trainer.student.extractor.gain.register_hook(lambda grad: grad * torch.inf)
     before = {n: p.detach().clone() for n, p in trainer.student.named_parameters()}
@@ -93,8 +93,18 @@ def test_float16_overflow_is_left_out_and_halves_the_scale(configure, make, pair
     assert (scale.value, scale.since_change) == (first / 2, 0)
     for name, parameter in trainer.student.named_parameters():
         assert torch.equal(parameter, before[name])
+    average = trainer.state.optimizer.average
+    assert average.tensors() == {}
     hook.remove()
     norms = _update(trainer, [(rows, rows)])
+    mean = {name: value.clone() for name, value in average.tensors().items()}
+    assert int(mean["updates"]) == 1
+    hook = trainer.student.extractor.gain.register_hook(lambda grad: grad * torch.inf)
+    assert _update(trainer, [(rows, rows)]) == {}
+    assert all(torch.equal(value, mean[name]) for name, value in average.tensors().items())
+    hook.remove()
+    assert scale.value == first / 4
+    _update(trainer, [(rows, rows)])
     assert scale.since_change == 1
     assert float(norms["extractor"]) > 0
     assert not torch.equal(trainer.student.extractor.gain, before["extractor.gain"])

@@ -88,12 +88,14 @@ class Validator:
         device = student.std.device
         weights = objective.weights_at() if weights is None else weights
         gathered = objective.gathered_fields(weights)
+        whole = objective.needs_whole_lattice(weights)
         means = RunningMeans(student.dynamics.names, self.config.model.dynamics.steps)
         predictions = []
         for index_B in self.index_N.split(self.config.evaluation.batch_size):
             batch = self.pairs.batch(index_B).to(device)
             with autocast(device, self.config.training.precision):
-                own = student(own_rows(student, batch.source_BD, self.processes))
+                rows_BD = own_rows(student, batch.source_BD, self.processes)
+                own = student(rows_BD, whole=whole)
                 output = whole_output(student, own, len(batch), self.processes, gathered)
                 _, terms = objective(output, batch.target_BD, weights, own)
             means.add(terms, output, batch.target_BD)
@@ -131,6 +133,8 @@ class Validator:
 class Validation(Callback):
     """Validates before the first update and every ``training.validate_every`` epochs.
 
+    Where a mean of the weights is kept, it is the mean that is measured.
+
     Args:
         validator: measures the student.
         every: epochs between validations.
@@ -160,7 +164,8 @@ class Validation(Callback):
         update = state.progress.update
         latest = state.plan.latest(update)
         weights = state.objective.weights_at(latest.phase, latest.phase_update)
-        values = self.validator.measure(state.student, state.objective, update, weights)
+        with state.optimizer.average.in_use():
+            values = self.validator.measure(state.student, state.objective, update, weights)
         examples = values.pop("examples", [])
         # Rounding must not let processes disagree about what is best.
         value = state.processes.from_writer(values["explained_variance"])

@@ -1,0 +1,148 @@
+"""The light cone gives the output face exactly what the whole lattice gives it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from latticegraph.aggregation import Backend
+from latticegraph.config import LatticeSettings
+from latticegraph.config.model import ModelSettings
+from latticegraph.dynamics import Lattice3D, SilenceExpert
+from latticegraph.lattice import LatticeGraph
+
+LATTICE = {"dimensions": (5, 3, 4), "adaptive_radius_min": 1.6}
+
+
+def make(
+    steps: int = 5,
+    backend: Backend = "spmm",
+    lattice: dict[str, Any] | None = None,
+    **model: Any,
+) -> tuple[Lattice3D, LatticeGraph]:
+    settings = ModelSettings.model_validate(
+        {
+            "state_channels": 4,
+            "messages": {"heads": 2, "edge_hidden": 4},
+            "dynamics": {"steps": steps, "min_steps": steps},
+            **model,
+        }
+    )
+    graph = LatticeGraph.build(LatticeSettings.model_validate(LATTICE | (lattice or {})))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        dynamics = Lattice3D(settings, graph, backend).double()
+        with torch.no_grad():
+            for parameter in dynamics.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return dynamics, graph
+
+
+def first_states(graph: LatticeGraph) -> Tensor:
+    """The same for all samples but in the input face."""
+    generator = torch.Generator().manual_seed(1)
+    x_CNB = torch.randn(4, graph.num_cells, 1, generator=generator, dtype=torch.float64)
+    x_CNB = x_CNB.repeat(1, 1, 3)
+    face = graph.input_cells
+    x_CNB[:, face] = torch.randn(4, len(face), 3, generator=generator, dtype=torch.float64)
+    return x_CNB
+
+
+def output_and_gradients(
+    dynamics: Lattice3D, graph: LatticeGraph, whole: bool
+) -> tuple[Tensor, dict[str, Tensor]]:
+    dynamics.zero_grad()
+    x_CNB = first_states(graph).requires_grad_()
+    states_CNB = dynamics.rollout(x_CNB, whole=whole).states_CNB
+    output = states_CNB[:, graph.output_cells]
+    output.sin().sum().backward()
+    gradients = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+        for name, p in dynamics.named_parameters()
+    }
+    assert x_CNB.grad is not None
+    return output.detach(), gradients | {"input": x_CNB.grad[:, graph.input_cells]}
+
+
+TABLE = {"heads": 2, "weights": "table"}
+CELLS = [
+    {"name": "local", "kind": "local", "edges": ["local"]},
+    {"name": "far", "kind": "cell", "edges": ["functional", "distant"]},
+]
+
+
+@pytest.mark.parametrize(
+    ("backend", "lattice", "model"),
+    [
+        ("spmm", {}, {}),
+        ("fft", {}, {}),
+        ("scatter", {}, {}),
+        ("spmm", {"numbering": "morton"}, {}),
+        ("spmm", {"axis": 2, "dimensions": (3, 4, 5)}, {}),
+        ("fft", {"adaptive_radius_min": 2.3, "local_distance_ratio": 0.5}, {}),
+        ("spmm", {}, {"experts": CELLS}),
+        ("fft", {"numbering": "morton"}, {"experts": CELLS}),
+        ("spmm", {}, {"mapper": {"volume_init": "depth_decay"}}),
+        ("spmm", {"numbering": "morton"}, {"messages": TABLE}),
+        ("fft", {}, {"messages": {**TABLE, "bounded": False}, "experts": CELLS}),
+    ],
+)
+def test_output_and_gradients_are_those_of_the_whole_lattice(
+    backend: Backend, lattice: dict[str, Any], model: dict[str, Any]
+) -> None:
+    dynamics, graph = make(5, backend, lattice, **model)
+    wanted, gradients = output_and_gradients(dynamics, graph, whole=True)
+    found, mine = output_and_gradients(dynamics, graph, whole=False)
+    assert dynamics._cones.made(5) is not None
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(mine[name], gradient, rtol=1e-9, atol=1e-10, msg=name)
+
+
+def test_only_cells_that_matter_are_computed() -> None:
+    dynamics, graph = make(4)
+    cone = dynamics._cones.made(4)
+    assert cone is not None
+    depths = [sorted(set(graph.depth_N[s.after.varying_n].tolist())) for s in cone.steps]
+    assert depths == [[1], [2], [3], [4]]  # as many steps as planes: one plane in each
+    assert cone.share == pytest.approx(4 / (4 * 5))
+
+
+def test_states_of_other_cells_come_back_as_zero() -> None:
+    dynamics, graph = make(5)
+    states_CNB = dynamics.rollout(first_states(graph), whole=False).states_CNB
+    others = torch.ones(graph.num_cells, dtype=torch.bool)
+    others[graph.output_cells] = False
+    assert not bool(states_CNB[:, others].any())
+    assert bool(states_CNB[:, graph.output_cells].any())
+
+
+def test_what_records_or_intervenes_sees_all_cells() -> None:
+    dynamics, graph = make(5)
+    x_CNB = first_states(graph)
+    edit = SilenceExpert(name="distant")
+    with torch.no_grad():
+        wanted = dynamics.rollout(x_CNB, interventions=[edit]).states_CNB
+        found = dynamics.rollout(x_CNB, interventions=[edit], whole=False).states_CNB
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "dynamics", [{"tolerance": 0.1}, {"backprop_steps": 2}], ids=["stops early", "short gradient"]
+)
+def test_rollouts_it_does_not_cover_take_the_whole_lattice(dynamics: dict[str, Any]) -> None:
+    steps = {"steps": 5, "min_steps": 5}
+    lattice, graph = make(5, dynamics=steps | dynamics)
+    states_CNB = lattice.rollout(first_states(graph), whole=False).states_CNB
+    assert bool(states_CNB.any(0).any(1).all())
+
+
+def test_usage_is_a_share_of_the_experts_in_every_cell() -> None:
+    dynamics, graph = make(5)
+    rollout = dynamics.rollout(first_states(graph), whole=False)
+    assert rollout.usage_XN.shape == (3, graph.num_cells)
+    torch.testing.assert_close(rollout.usage_XN.sum(0), torch.ones(graph.num_cells).double())
+    assert rollout.change_T.shape == (5,)
