@@ -93,9 +93,10 @@ class Expert(MessagePassing, ABC):
             self.edge_weights = EdgeWeights(heads, edge_hidden, gain, bumps)
         elif weights != "table":
             raise ValueError(f"weights: expected network or table, got {weights}")
-        elif offsets is None:
+        elif not offsets:
             raise ValueError(
-                "offsets: expected the number of distinct offsets with weights 'table', got None"
+                "offsets: expected the number of distinct offsets, at least 1, with weights "
+                f"'table', got {offsets}"
             )
         else:
             self.edge_weights = OffsetTable(offsets, heads, gain)

@@ -26,7 +26,7 @@ class OffsetTable(nn.Module):
     place of a bias of the attention.
 
     Args:
-        offsets: O, distinct offsets of the edges.
+        offsets: O, distinct offsets of the edges, at least 1.
         heads: H.
         gain: scale of the initial weights.
 
@@ -41,8 +41,7 @@ class OffsetTable(nn.Module):
 
     def reset_parameters(self, gain: float = 1.0) -> None:
         """Draw new weights."""
-        offsets = self.weight_OH.shape[0]
-        nn.init.normal_(self.weight_OH, std=gain / max(offsets, 1) ** 0.5)
+        nn.init.normal_(self.weight_OH, std=gain / self.weight_OH.shape[0] ** 0.5)
 
     def forward(self, edge_attr_O4: Tensor, neighbours: int | None = None) -> Tensor:
         """Weight of each offset and head.

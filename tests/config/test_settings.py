@@ -173,6 +173,20 @@ CONTRADICTIONS = [
         r"^model\.messages\.heads: expected a divisor of state_channels \(16\), got 3\. Choose",
     ),
     (
+        "model.messages.weights=table model.messages.bumps=2",
+        r"^model\.messages\.bumps: expected 0 with weights table, which have no network, got 2\. "
+        r"Leave it out, or set weights to network",
+    ),
+    (
+        "model.messages.weights=table model.messages.edge_hidden=8",
+        r"^model\.messages\.edge_hidden: expected 16 with weights table, .* got 8\. Leave",
+    ),
+    (
+        "model.experts=[{name:\\ a,\\ kind:\\ local,\\ edges:\\ [local]},{name:\\ b,\\ kind:\\ "
+        "distant,\\ edges:\\ [distant],\\ weights:\\ table,\\ edge_hidden:\\ 8}]",
+        r"^model\.experts\.1\.edge_hidden: expected 16 with weights table, .* got 8\. Leave",
+    ),
+    (
         "model.surface_channels=17",
         r"^model\.surface_channels: expected at most state_channels \(16\), got 17\. Lower it",
     ),
@@ -245,6 +259,13 @@ def test_contradiction_is_named_where_it_is_solved(overrides: str, message: str)
         ["model.dynamics.steps=3", "model.dynamics.min_steps=3"],
         ["model.surface_channels=16"],
         ["lattice.surface=volume", "lattice.dimensions=8,6,8"],
+        # Of two experts one has the network that these are for.
+        [
+            "model.experts=[{name: a, kind: local, edges: [local], weights: table},"
+            "{name: b, kind: distant, edges: [distant]}]",
+            "model.messages.bumps=2",
+            "model.messages.edge_hidden=8",
+        ],
         ["teacher.kind=array", "teacher.name=rows.npy", "teacher.texts=rows.txt"],
         ["data.heldout=0.89"],
         ["run.name=_a.b-1"],

@@ -74,6 +74,11 @@ SLABS: dict[str, Any] = {
     "model.dynamics.min_steps": 5,
     "model.aggregation": "auto",
 }
+TABLE = {
+    "model.messages.weights": "table",
+    "model.messages.edge_hidden": 16,
+    "model.messages.bounded": False,
+}
 # Steps so small that rounding stays small.
 SLABS_FIT = {
     **SLABS,
@@ -117,6 +122,7 @@ SLAB_JOBS: dict[str, dict[str, Any]] = {
     "slabs adaptive": {"task": "updates", "changes": SLABS_ADAPTIVE},
     "slabs own term": {"task": "updates", "changes": SLABS | OWN_TERM},
     "slabs weighed": {"task": "updates", "changes": SLABS | WEIGHED},
+    "slabs table": {"task": "updates", "changes": SLABS | TABLE},
     "slabs recipe": {"task": "updates", "changes": SLABS | RECIPE},
     "slabs recomputed": {
         "task": "updates",

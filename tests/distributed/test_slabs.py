@@ -22,6 +22,7 @@ KINDS = [
     "slabs adaptive",
     "slabs own term",
     "slabs weighed",
+    "slabs table",
     "slabs recomputed",
     "slabs recipe",
 ]

@@ -24,13 +24,16 @@ STOPS = {"steps": 8, "min_steps": 2, "tolerance": 0.5, "patience": 1}
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["spmm", "fft"])
 @pytest.mark.parametrize("crowded", [False, True], ids=["own neighbour", "local neighbours"])
-def test_compiled_step_equals_eager_with_gradients(backend: str, crowded: bool) -> None:
+@pytest.mark.parametrize("messages", [{"edge_hidden": 4}, {"weights": "table", "bounded": False}])
+def test_compiled_step_equals_eager_with_gradients(
+    backend: str, crowded: bool, messages: dict[str, Any]
+) -> None:
     near: dict[str, Any] = {"local_distance_ratio": 0.5, "adaptive_radius_min": 2.3}
     graph = LatticeGraph.build(small_lattice(dimensions=(3, 4, 5), **(near if crowded else {})))
     settings = ModelSettings.model_validate(
         {
             "state_channels": 4,
-            "messages": {"heads": 2, "edge_hidden": 4},
+            "messages": {"heads": 2, **messages},
             "gating": {"z_weight": 0.1},
             "aggregation": backend,
         }

@@ -67,6 +67,7 @@ def output_and_gradients(
     return output.detach(), gradients | {"input": x_CNB.grad[:, graph.input_cells]}
 
 
+TABLE = {"heads": 2, "weights": "table"}
 CELLS = [
     {"name": "local", "kind": "local", "edges": ["local"]},
     {"name": "far", "kind": "cell", "edges": ["functional", "distant"]},
@@ -85,6 +86,8 @@ CELLS = [
         ("spmm", {}, {"experts": CELLS}),
         ("fft", {"numbering": "morton"}, {"experts": CELLS}),
         ("spmm", {}, {"mapper": {"volume_init": "depth_decay"}}),
+        ("spmm", {"numbering": "morton"}, {"messages": TABLE}),
+        ("fft", {}, {"messages": {**TABLE, "bounded": False}, "experts": CELLS}),
     ],
 )
 def test_output_and_gradients_are_those_of_the_whole_lattice(

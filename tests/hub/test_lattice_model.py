@@ -153,6 +153,39 @@ def test_tensors_that_do_not_fit_are_named(saved, change, says):
         LatticeModel.from_pretrained(saved)
 
 
+def with_tables(lattice):
+    config = Config.model_validate(
+        {
+            "lattice": {"adaptive_radius_min": 1.6, **lattice},
+            "model": {
+                "state_channels": 4,
+                "messages": {"heads": 4, "weights": "table", "bounded": False},
+                "dynamics": {"steps": 3, "min_steps": 3},
+            },
+            "teacher": {"dimension": 12},
+        }
+    )
+    graph = LatticeGraph.build(config.lattice)
+    student = build_student(config.model, graph, 12, seed=3)
+    return LatticeModel(student, graph, LatticeModelConfig.of(config, None))
+
+
+def test_model_with_tables_comes_back_and_fits_no_other_lattice(tmp_path):
+    made = with_tables({"dimensions": [3, 4, 5]})
+    made.save_pretrained(tmp_path / "saved")
+    rows = torch.randn(7, 12)
+    again = LatticeModel.from_pretrained(tmp_path / "saved")
+    assert torch.equal(again.predict(rows), made.predict(rows))
+    # The same cells and faces; the larger radius alone has more offsets.
+    other = with_tables({"dimensions": [3, 4, 5], "adaptive_radius_min": 2.3})
+    with pytest.raises(
+        CheckpointError,
+        match=r"'dynamics\.experts\.distant\.edge_weights\.weight_OH' of shape \[\d+, 4\], got "
+        r"\[12, 4\]\. A table of edge weights \(model\.messages\.weights\) has a row",
+    ):
+        LatticeModel.build(other.config, made.student.state_dict(), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -77,6 +77,10 @@ def test_header_names_an_explicit_way_of_summing(make_config: Make, way: str) ->
         (["model.kernel=fused"], "fused kernels (model.kernel fused)"),
         (["model.aggregation=scatter"], "plain (scatter has no kernel)"),
         (["training.precision=bfloat16"], "plain (training.precision bfloat16)"),
+        (
+            ["model.messages.weights=table", "model.messages.edge_hidden=16"],
+            "fused kernels (model.kernel auto)",
+        ),
         (["model.messages.norm=true"], "plain (expert 'local' has no kernel for its code)"),
         (["model.compile=true"], "plain, compiled (model.compile)"),
         (["model.dynamics.mode=wire"], "none (model.dynamics.mode wire)"),
