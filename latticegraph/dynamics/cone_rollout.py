@@ -110,10 +110,11 @@ def cone_rollout(
         steps and samples, and its mean in the cells left out; change and z of the cells computed.
     """
     batch = x_CNB.shape[2]
-    weights = [
-        blocks.prepare(expert.weights_of(blocks.whole))
-        for expert, blocks in zip(experts, cone.blocks, strict=True)
-    ]
+    with torch.autocast(x_CNB.device.type, enabled=False):  # sums need full precision
+        weights = [
+            blocks.prepare(expert.weights_of(blocks.whole))
+            for expert, blocks in zip(experts, cone.blocks, strict=True)
+        ]
     x_CM = cone.first.columns(x_CNB)
     usage_XN = x_CNB.new_zeros(len(experts), x_CNB.shape[1])
     visits_N, changes, z = usage_XN.new_zeros(x_CNB.shape[1]), [], []

@@ -92,13 +92,16 @@ def evaluate(
         if samples:
             prepared = _with_unseen(prepared, samples)
         result = _measure(prepared, model, retrained, frozen, sts, codec)
-    words = ["latticegraph", "evaluate", "--run", str(run_dir)]
-    words += ["--data", *names] if names else []
     result |= {"training": report["training"], "curves": read_curves(run_dir)}
-    result["command"] = shlex.join(words)
+    result["command"] = _command(run_dir, names)
     dropped = len(samples) - len(prepared.splits.heldout) if samples else 0
     result["data"] |= {"files": names, "seen_in_training": dropped}
     return result
+
+
+def _command(run_dir: Path, names: Sequence[str]) -> str:
+    words = ["latticegraph", "evaluate", "--run", str(run_dir)]
+    return shlex.join([*words, "--data", *names] if names else words)
 
 
 def _measure(

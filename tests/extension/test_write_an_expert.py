@@ -53,7 +53,11 @@ def test_tests_of_the_page_pass(tmp_path):
         ("my_expert.py:Oscillator", {"rat": 1}, r"model\.experts\.0\.options: .*no option rat.*"),
         ("my_expert.py:Oscillator", {"heads": 1}, r"no option heads"),
         ("my_expert.py:Oscillator", {"rate": 7}, r"options: rate: expected a number above 0 and"),
-        ("functionl", {}, r"experts\.0.*expected local, functional, distant, or a class path.*"),
+        (
+            "functionl",
+            {},
+            r"experts\.0.*expected local, functional, distant, cell, or a class path.*",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path, monkeypatch, kind, options, wanted):
