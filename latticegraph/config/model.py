@@ -107,7 +107,7 @@ class ExpertSettings(Section):
         pattern=r"^[a-z][a-z0-9_]*$", description="name in logs, reports and checkpoints"
     )
     kind: Kind = Field(
-        description="local, functional or distant, or the path of an Expert, file.py:Class"
+        description="local, functional, distant or cell, or the path of an Expert, file.py:Class"
     )
     edges: tuple[Literal["local", "functional", "distant"], ...] = Field(
         min_length=1, description="edge types that it aggregates over"

@@ -47,17 +47,19 @@ REFINED_TRAINING_TEXTS = 1024
 """Refining codes takes many passes through the lattice: levels are learned on so many of them."""
 
 
-def check_codec_request(rows: Sequence[str], task: str) -> None:
+def check_codec_request(rows: Sequence[str] | None, task: str) -> None:
     """Refuse what cannot be measured before anything is computed.
 
     Args:
-        rows: of ``--codec``.
+        rows: of ``--codec``; None: nothing was asked for.
         task: of the run.
 
     Raises:
         ConfigError: a row that does not exist or needs an extra, or a run that does not
             reconstruct.
     """
+    if rows is None:
+        return
     check_names(rows, ROWS)
     if OpqCodec.name in rows:
         require_faiss()

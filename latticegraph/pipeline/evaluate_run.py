@@ -46,8 +46,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the student, its controls and the baselines on other text.
 
-    The baselines are fitted again on the run's own training text, whose embeddings come through
-    the cache. Texts that the run trained on, or chose its checkpoint by, are dropped and counted.
+    The baselines are fitted again on the run's own training text. Texts that the run trained on,
+    or chose its checkpoint by, are dropped and counted.
 
     Args:
         run_dir: folder of a finished run.
@@ -55,8 +55,7 @@ def evaluate(
         sts: STS-B pairs (``.tsv``, ``.jsonl``); adds ``sts`` with the Spearman correlation of
             student and teacher.
         config_file: in place of the run's own ``config.yaml``.
-        overrides: ``dotted.key=value`` of the sections run, teacher, data, evaluation and
-            report.
+        overrides: ``dotted.key=value`` of sections run, teacher, data, evaluation and report.
         trust: class paths outside the package that the run names and whose code may run; those in
             ``config_file`` and ``overrides`` are the caller's own.
         codec: measure the code in bytes beside these rows of ``codec_run.ROWS``, or all of them
@@ -77,8 +76,7 @@ def evaluate(
     config = load_config(config_file or run_dir / "config.yaml", overrides)
     if config_file is None:
         _check_trust(run_dir, config, trust)
-    if codec is not None:
-        check_codec_request(codec, config.data.task)
+    check_codec_request(codec, config.data.task)
     trust = [*trust, *class_paths(config.model_dump(mode="json"))]
     device = resolve_device(config.run)
     with training_session(config.run, device, config.model.init.reproducible):
@@ -92,8 +90,8 @@ def evaluate(
         if samples:
             prepared = _with_unseen(prepared, samples)
         result = _measure(prepared, model, retrained, frozen, sts, codec)
-    result |= {"training": report["training"], "curves": read_curves(run_dir)}
-    result["command"] = _command(run_dir, names)
+    kept = {"training": report["training"], "curves": read_curves(run_dir)}
+    result |= kept | {"command": _command(run_dir, names)}
     dropped = len(samples) - len(prepared.splits.heldout) if samples else 0
     result["data"] |= {"files": names, "seen_in_training": dropped}
     return result
