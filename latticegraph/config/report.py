@@ -13,7 +13,7 @@ class ReportSettings(Section):
     """What the report of a run measures to say where its score comes from."""
 
     attribution: Literal["full", "quick", "none"] = Field(
-        "full",
+        "quick",
         description="full: untrained and frozen lattice, random features and a decoder network; "
         "quick: all but the frozen lattice, which is a second training; none: none of them",
     )

@@ -86,7 +86,7 @@ def test_quick_leaves_out_the_second_training_and_none_all(
 
 
 def test_setting_is_checked() -> None:
-    assert load_config(None, []).report.attribution == "full"
+    assert load_config(None, []).report.attribution == "quick"
     with pytest.raises(ConfigError, match=r"^report\.attribution: expected 'full', 'quick' or 'no"):
         load_config(None, ["report.attribution=fast"])
 
