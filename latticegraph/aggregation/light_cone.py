@@ -155,7 +155,7 @@ class LightCone:
         graph: the lattice.
         neighbourhoods: all edges of every expert.
         layout: order of the columns of the whole lattice.
-        types: edge types of every expert.
+        offsets: of :func:`offset_matrix`, of every expert.
         steps: T.
         varying_N: cells whose first states differ between samples.
 
@@ -173,12 +173,11 @@ class LightCone:
         graph: LatticeGraph,
         neighbourhoods: Sequence[Neighbourhood],
         layout: Layout,
-        types: Sequence[Sequence[int]],
+        offsets: Sequence[Tensor],
         steps: int,
         varying_N: Tensor,
     ) -> None:
         count = graph.num_cells
-        offsets = [_offset_matrix(graph, kinds) for kinds in types]
         joined_NN = torch.stack(
             [m < len(n.edge_attr_O4) for m, n in _pairs(offsets, neighbourhoods)]
         )
@@ -239,8 +238,15 @@ def _cone_step(before: ConeCells, after: ConeCells, blocks: Sequence[ConeBlocks]
     return step
 
 
-def _offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor:
-    """Row of an expert's weights for every pair of cells, target by source; O where no edge is."""
+def offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor | None:
+    """Row of an expert's weights for every pair of cells, target by source; O where no edge is.
+
+    None where several edges join the same two cells, as around a periodic side of two cells.
+
+    Args:
+        graph: the lattice.
+        types: edge types of the expert.
+    """
     chosen_O = torch.isin(graph.offset_type_O, torch.tensor([int(kind) for kind in types]))
     offsets_O3 = graph.offsets_O3[chosen_O]
     sides_3 = torch.tensor(graph.settings.dimensions)
@@ -254,4 +260,6 @@ def _offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor:
     ]
     offset_NN = torch.full((graph.num_cells, graph.num_cells), len(offsets_O3))
     offset_NN[target_E, source_E] = row_E
+    if int((offset_NN < len(offsets_O3)).sum()) < len(row_E):
+        return None
     return offset_NN

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latticegraph.aggregation import Aggregation, LightCone, MemoryPlan
 from latticegraph.aggregation.aggregation import edge_sets
+from latticegraph.aggregation.light_cone import offset_matrix
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.dynamics import Rollout
 from latticegraph.dynamics.expert import Expert
@@ -75,9 +76,13 @@ class LightCones:
         varying_N = torch.ones(graph.num_cells)
         if self.settings.mapper.volume_init in SAME_FOR_ALL:
             varying_N = torch.zeros(graph.num_cells).index_fill(0, graph.input_cells, 1.0)
-        sets, neighbourhoods = edge_sets(self.settings), self.aggregation.neighbourhoods
+        offsets = [offset_matrix(graph, types) for types in edge_sets(self.settings)]
+        if any(offset_NN is None for offset_NN in offsets):
+            return None
+        known = [offset_NN for offset_NN in offsets if offset_NN is not None]
+        neighbourhoods = self.aggregation.neighbourhoods
         layout = self.aggregation.layout
-        cone = LightCone(graph, neighbourhoods, layout, sets, steps, varying_N)
+        cone = LightCone(graph, neighbourhoods, layout, known, steps, varying_N)
         if cone.share > LARGEST_SHARE or cone.largest > LARGEST_MATRIX:
             return None
         cone.to(self._device)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation import Backend
+from latticegraph.aggregation.light_cone import offset_matrix
 from latticegraph.config import LatticeSettings
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics import Lattice3D, SilenceExpert
-from latticegraph.lattice import LatticeGraph
+from latticegraph.lattice import EdgeType, LatticeGraph
 
 LATTICE = {"dimensions": (5, 3, 4), "adaptive_radius_min": 1.6}
 
@@ -100,6 +101,22 @@ def test_output_and_gradients_are_those_of_the_whole_lattice(
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
     for name, gradient in gradients.items():
         torch.testing.assert_close(mine[name], gradient, rtol=1e-9, atol=1e-10, msg=name)
+
+
+def test_table_of_pairs_follows_the_edges_and_refuses_double_ones() -> None:
+    def graph(rows: int, boundary: str) -> LatticeGraph:
+        sides = {"dimensions": (5, rows, 4), "boundary": boundary}
+        return LatticeGraph.build(LatticeSettings.model_validate(LATTICE | sides))
+
+    for boundary in ("open", "periodic"):
+        lattice = graph(3, boundary)
+        offset_NN = offset_matrix(lattice, tuple(EdgeType))
+        assert offset_NN is not None
+        source_E, target_E = lattice.edge_index_2E
+        expected_NN = torch.full_like(offset_NN, len(lattice.offsets_O3))
+        expected_NN[target_E, source_E] = lattice.edge_offset_E
+        assert torch.equal(offset_NN, expected_NN)
+    assert offset_matrix(graph(2, "periodic"), tuple(EdgeType)) is None
 
 
 def test_only_cells_that_matter_are_computed() -> None:
