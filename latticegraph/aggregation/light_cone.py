@@ -238,10 +238,8 @@ def _cone_step(before: ConeCells, after: ConeCells, blocks: Sequence[ConeBlocks]
     return step
 
 
-def offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor | None:
+def offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor:
     """Row of an expert's weights for every pair of cells, target by source; O where no edge is.
-
-    None where several edges join the same two cells, as around a periodic side of two cells.
 
     Args:
         graph: the lattice.
@@ -260,6 +258,4 @@ def offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor | None:
     ]
     offset_NN = torch.full((graph.num_cells, graph.num_cells), len(offsets_O3))
     offset_NN[target_E, source_E] = row_E
-    if int((offset_NN < len(offsets_O3)).sum()) < len(row_E):
-        return None
     return offset_NN

@@ -77,12 +77,9 @@ class LightCones:
         if self.settings.mapper.volume_init in SAME_FOR_ALL:
             varying_N = torch.zeros(graph.num_cells).index_fill(0, graph.input_cells, 1.0)
         offsets = [offset_matrix(graph, types) for types in edge_sets(self.settings)]
-        if any(offset_NN is None for offset_NN in offsets):
-            return None
-        known = [offset_NN for offset_NN in offsets if offset_NN is not None]
         neighbourhoods = self.aggregation.neighbourhoods
         layout = self.aggregation.layout
-        cone = LightCone(graph, neighbourhoods, layout, known, steps, varying_N)
+        cone = LightCone(graph, neighbourhoods, layout, offsets, steps, varying_N)
         if cone.share > LARGEST_SHARE or cone.largest > LARGEST_MATRIX:
             return None
         cone.to(self._device)
