@@ -57,7 +57,8 @@ class LightCones:
             batch: samples.
         """
         dynamics = self.settings.dynamics
-        in_parts = batch > plan.samples or plan.checkpoint_steps > 0
+        recomputed = torch.is_grad_enabled() and plan.checkpoint_steps > 0
+        in_parts = batch > plan.samples or recomputed
         shortened = dynamics.tolerance > 0 or dynamics.backprop_steps is not None
         if in_parts or shortened or self.settings.kernel == "fused":
             return None
