@@ -80,6 +80,7 @@ def _rows(student: Student, source_BD: Tensor, repeats: int) -> list[dict[str, A
         student.zero_grad()
         student(source_BD, whole=whole).embedding_BD.square().mean().backward()
 
+    student.eval()  # without dropout, which would differ from pass to pass
     difference = float((forward(True) - forward(False)).abs().max())
     rows = []
     for what, function in (("forward", forward), ("update", update)):
