@@ -60,15 +60,6 @@ class Aggregation:
             self.neighbourhoods.append(make_neighbourhood(graph, edges, count, backend, cells))
             self.offset_types.append(graph.offset_type_O[_chosen(graph, edges)])
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether this process holds all cells."""
-        return self.cells.is_whole
-
-    def sum_over_processes(self, value: Tensor) -> Tensor:
-        """Sum over the processes that hold the lattice together."""
-        return self.cells.sum(value)
-
     def own(self, x_CM: Tensor) -> Tensor:
         """The states of the cells that sums are made for: all of them."""
         return x_CM

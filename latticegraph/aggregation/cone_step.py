@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from latticegraph.aggregation.cells import Cells
 from latticegraph.aggregation.layout import map_cells
-from latticegraph.aggregation.neighbourhood import Neighbourhood
+from latticegraph.aggregation.neighbourhood import PreparedWeights
 
 
-@dataclass(frozen=True)
+@dataclass
 class ConeCells:
     """The cells whose states are kept between two steps.
 
@@ -64,26 +66,31 @@ class Pick:
         return value.index_select(1, self.rows_n)
 
 
+class Sums(Protocol):
+    """All that a step asks of the edges of an expert."""
+
+    def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
+        """As in :class:`~latticegraph.aggregation.Neighbourhood`."""
+
+
 class ConeStep:
     """What one step aggregates: the form of :class:`Aggregation` that the step of the lattice uses.
 
     Args:
         before: cells whose states enter.
         after: cells whose states leave.
-        neighbourhoods: of every expert.
+        cells: of the whole lattice, which one process holds.
 
     Attributes:
+        neighbourhoods: of every expert; set once the step is made.
         layout: this object itself, whose :meth:`per_sample` shows the varying cells.
     """
 
     cell_axis = -2
-    is_whole = True
 
-    def __init__(
-        self, before: ConeCells, after: ConeCells, neighbourhoods: Sequence[Neighbourhood]
-    ) -> None:
-        self.before, self.after = before, after
-        self.neighbourhoods = neighbourhoods
+    def __init__(self, before: ConeCells, after: ConeCells, cells: Cells) -> None:
+        self.before, self.after, self.cells = before, after, cells
+        self.neighbourhoods: Sequence[Sums] = ()
         self.layout = self
         place_N = _places(before)
         reached = len(before.varying_n)
@@ -102,10 +109,6 @@ class ConeStep:
             parts.append(reached[:, :, None].expand(-1, -1, batch))
         rest = self.still_constant(constant)
         return torch.cat([*(part.flatten(1) for part in parts), rest], dim=1)
-
-    def sum_over_processes(self, value: Tensor) -> Tensor:
-        """The value: one process holds the lattice."""
-        return value
 
     def map_cells(self, weight_NKC: Tensor, bias_NK: Tensor, x_CM: Tensor) -> Tensor:
         """As in :class:`CellMaps`, for the target cells."""

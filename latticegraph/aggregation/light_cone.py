@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from latticegraph.aggregation.aggregation import Aggregation
 from latticegraph.aggregation.cone_step import ConeCells, ConeStep
 from latticegraph.aggregation.layout import Layout
 from latticegraph.aggregation.neighbourhood import Neighbourhood, PreparedWeights, SelfNeighbourhood
@@ -27,43 +28,36 @@ class ConeBlocks:
     Args:
         whole: all edges of the expert.
         layout: order of the columns of the whole lattice.
-        offset_NN: row of the weights of the edge from source (column) to target (row); O: no edge.
+
+    Attributes:
+        offsets: row of the weights of every entry of every matrix; O: no edge.
+        hears_constant: some step sums over constant cells.
     """
 
-    def __init__(self, whole: Neighbourhood, layout: Layout, offset_NN: Tensor) -> None:
+    def __init__(self, whole: Neighbourhood, layout: Layout) -> None:
         self.whole, self.layout = whole, layout
         self.offsets: list[Tensor] = []
-        self._offset_NN = offset_NN
-        self._known: dict[tuple[tuple[int, ...], bytes], int] = {}
+        self.hears_constant = False
 
-    def joins(self, target: Tensor, source: Tensor) -> bool:
-        """Whether an edge leads from some cells to others."""
-        chosen = self._offset_NN[target[:, None], source[None]]
-        return bool((chosen < len(self.whole.edge_attr_O4)).any())
-
-    def number(self, target: Tensor, source: Tensor) -> int | None:
-        """Number of the matrix between some cells; None where no edge joins them."""
-        if not self.joins(target, source):
-            return None
-        chosen = self._offset_NN[target[:, None], source[None]]
-        key = tuple(chosen.shape), chosen.numpy().tobytes()
-        if key not in self._known:
-            self._known[key] = len(self.offsets)
-            self.offsets.append(chosen)
-        return self._known[key]
+    def number(self, offset: Tensor) -> int:
+        """Number of the matrix with these offsets, added where it is new."""
+        for number, known in enumerate(self.offsets):
+            if torch.equal(known, offset):
+                return number
+        self.offsets.append(offset)
+        return len(self.offsets) - 1
 
     def prepare(self, weight_OH: Tensor) -> PreparedWeights:
         """Every matrix, by head, and behind them the weights of the whole lattice."""
-        prepared = self.whole.prepare(weight_OH)
         if isinstance(self.whole, SelfNeighbourhood):
-            return prepared
+            return self.whole.prepare(weight_OH)
         none_1H = weight_OH.new_zeros(1, weight_OH.shape[1])
         weight_HO = torch.cat([weight_OH, none_1H]).t().contiguous()
-        matrices = (
+        matrices = [
             weight_HO.index_select(1, offset.flatten()).view(-1, *offset.shape)
             for offset in self.offsets
-        )
-        return (*matrices, *prepared)
+        ]
+        return (*matrices, *(self.whole.prepare(weight_OH) if self.hears_constant else ()))
 
     def sum_constant(
         self, values_Ck: Tensor, source_k: Tensor, target: Tensor, prepared: PreparedWeights
@@ -83,30 +77,29 @@ class ConeBlocks:
         return sums_CN1[..., 0].index_select(1, target)
 
 
-class ConeNeighbourhood(Neighbourhood):
-    """The edges of one expert between the cells of one step.
+class ConeSums:
+    """Sums over the edges of one expert between the cells of one step.
 
     Args:
-        blocks: matrices of the expert.
+        blocks: matrices of the expert; gets those of this step.
+        offset_NN: of :func:`offset_matrix`.
         before: cells whose values enter.
         after: cells whose sums leave.
     """
 
-    def __init__(self, blocks: ConeBlocks, before: ConeCells, after: ConeCells) -> None:
-        whole = blocks.whole
-        super().__init__(whole.edge_attr_O4, whole.num_cells, whole.heads, whole.neighbours)
+    def __init__(
+        self, blocks: ConeBlocks, offset_NN: Tensor, before: ConeCells, after: ConeCells
+    ) -> None:
         self.blocks, self.before, self.after = blocks, before, after
-        self.varying = blocks.number(after.varying_n, before.varying_n)
+        none = len(blocks.whole.edge_attr_O4)
         self.target = torch.cat([after.varying_n, after.constant_k])
-        self.hears_constant = blocks.joins(self.target, before.constant_k)
-
-    def largest_sum(self, size_OH: Tensor) -> Tensor:
-        """As over all edges."""
-        return self.blocks.whole.largest_sum(size_OH)
-
-    def prepare(self, weight_OH: Tensor) -> PreparedWeights:
-        """The matrices of all steps."""
-        return self.blocks.prepare(weight_OH)
+        varying_an = offset_NN[after.varying_n[:, None], before.varying_n]
+        joined = bool((varying_an < none).any())
+        self.varying = blocks.number(varying_an) if joined else None
+        self.hears_constant = bool(
+            (offset_NN[self.target[:, None], before.constant_k] < none).any()
+        )
+        blocks.hears_constant |= self.hears_constant
 
     def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
         """As in :class:`Neighbourhood`, from the columns before to those after the step."""
@@ -115,7 +108,7 @@ class ConeNeighbourhood(Neighbourhood):
         reached = len(self.after.varying_n)
         sum_CaB = values_CM.new_zeros(channels, reached, batch)
         if self.varying is not None:
-            values_JHnB = varying.unflatten(0, (-1, self.heads))
+            values_JHnB = varying.unflatten(0, (-1, self.blocks.whole.heads))
             sum_CaB = (prepared[self.varying] @ values_JHnB).flatten(0, 1)
         rest_Cl = values_CM.new_zeros(channels, len(self.after.constant_k))
         if self.hears_constant:
@@ -127,7 +120,7 @@ class ConeNeighbourhood(Neighbourhood):
         return torch.cat([sum_CaB.flatten(1), rest_Cl], dim=1)
 
 
-class ConeSelf(SelfNeighbourhood):
+class ConeSelf:
     """Every cell is its own only neighbour: no matrix is needed.
 
     Args:
@@ -136,12 +129,11 @@ class ConeSelf(SelfNeighbourhood):
     """
 
     def __init__(self, whole: SelfNeighbourhood, step: ConeStep) -> None:
-        super().__init__(whole.edge_attr_O4, whole.num_cells, whole.heads)
-        self.step = step
+        self.whole, self.step = whole, step
 
     def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
         """The values of the target cells, weighted."""
-        return super().sum(self.step.own(values_CM), prepared)
+        return self.whole.sum(self.step.own(values_CM), prepared)
 
 
 class LightCone:
@@ -153,9 +145,8 @@ class LightCone:
 
     Args:
         graph: the lattice.
-        neighbourhoods: all edges of every expert.
-        layout: order of the columns of the whole lattice.
-        offsets: of :func:`offset_matrix`, of every expert.
+        aggregation: all edges of every expert.
+        types: edge types of every expert.
         steps: T.
         varying_N: cells whose first states differ between samples.
 
@@ -164,6 +155,8 @@ class LightCone:
         blocks: edges of every expert.
         steps: of the lattice.
         last: cells after the last step, among them all output cells.
+        visits_N: in how many steps a cell is computed for every sample.
+        visited: number of cells that are.
         share: cells computed, of the cells that T steps of the whole lattice compute.
         largest: entries of the largest matrix of one head.
     """
@@ -171,36 +164,40 @@ class LightCone:
     def __init__(
         self,
         graph: LatticeGraph,
-        neighbourhoods: Sequence[Neighbourhood],
-        layout: Layout,
-        offsets: Sequence[Tensor],
+        aggregation: Aggregation,
+        types: Sequence[Sequence[int]],
         steps: int,
         varying_N: Tensor,
     ) -> None:
         count = graph.num_cells
-        joined_NN = torch.stack(
-            [m < len(n.edge_attr_O4) for m, n in _pairs(offsets, neighbourhoods)]
-        )
-        hears_NN = joined_NN.any(0).float()
-        wanted_N = torch.zeros(count).index_fill(0, graph.output_cells, 1.0)
-        wanted = [wanted_N]
-        for _ in range(steps):
-            wanted.insert(0, ((wanted[0] + wanted[0] @ hears_NN) > 0).float())
-        reached_N, cells = varying_N.float(), list[ConeCells]()
-        for t in range(steps + 1):
-            if t:
-                reached_N = ((reached_N + hears_NN @ reached_N) > 0).float()
-            cells.append(_cells(wanted[t], reached_N, cells[-1] if t else None))
+        offsets = [offset_matrix(graph, kinds) for kinds in types]
+        wholes = aggregation.neighbourhoods
+        hears_NN = torch.zeros(count, count, dtype=torch.bool)
+        for offset_NN, whole in zip(offsets, wholes, strict=True):
+            hears_NN |= offset_NN < len(whole.edge_attr_O4)
+        cells = _cells_by_step(hears_NN.float(), graph.output_cells, varying_N.float(), steps)
         self.first, self.last = cells[0], cells[-1]
-        self.blocks = [ConeBlocks(whole, layout, m) for m, whole in _pairs(offsets, neighbourhoods)]
-        self.steps = [_cone_step(before, after, self.blocks) for before, after in pairwise(cells)]
-        computed = sum(len(c.varying_n) for c in cells[1:])
-        self.share = computed / (steps * count)
+        self.blocks = [ConeBlocks(whole, aggregation.layout) for whole in wholes]
+        self.steps = []
+        for before, after in pairwise(cells):
+            step = ConeStep(before, after, aggregation.cells)
+            step.neighbourhoods = [
+                ConeSelf(block.whole, step)
+                if isinstance(block.whole, SelfNeighbourhood)
+                else ConeSums(block, offset_NN, before, after)
+                for block, offset_NN in zip(self.blocks, offsets, strict=True)
+            ]
+            self.steps.append(step)
+        self.visits_N = torch.zeros(count)
+        for after in cells[1:]:
+            self.visits_N[after.varying_n] += 1
+        self.visited = int((self.visits_N > 0).sum())
+        self.share = float(self.visits_N.sum()) / (steps * count)
         self.largest = max(len(b.varying_n) * len(a.varying_n) for b, a in pairwise(cells))
 
     def to(self, device: torch.device) -> None:
         """Move index tensors to ``device`` (in place)."""
-        holders: list[object] = [self.first]
+        holders: list[object] = [self, self.first]
         for step in self.steps:
             picks = (step.was_varying, step.was_constant, step.still_constant)
             holders += [step.after, *picks, *step.neighbourhoods]
@@ -209,33 +206,26 @@ class LightCone:
         for holder in holders:
             for name, value in vars(holder).items():
                 if isinstance(value, Tensor):
-                    object.__setattr__(holder, name, value.to(device))
+                    setattr(holder, name, value.to(device))
 
 
-def _pairs(
-    offsets: Sequence[Tensor], neighbourhoods: Sequence[Neighbourhood]
-) -> list[tuple[Tensor, Neighbourhood]]:
-    return list(zip(offsets, neighbourhoods, strict=True))
-
-
-def _cells(wanted_N: Tensor, reached_N: Tensor, before: ConeCells | None) -> ConeCells:
-    """Cells after a step: of the varying ones, first those that varied before."""
-    varying = (wanted_N * reached_N).nonzero().flatten()
-    if before is not None:
-        known = torch.isin(varying, before.varying_n)
-        varying = torch.cat([varying[known], varying[~known]])
-    return ConeCells(varying, (wanted_N * (1 - reached_N)).nonzero().flatten())
-
-
-def _cone_step(before: ConeCells, after: ConeCells, blocks: Sequence[ConeBlocks]) -> ConeStep:
-    step = ConeStep(before, after, [])
-    step.neighbourhoods = [
-        ConeSelf(block.whole, step)
-        if isinstance(block.whole, SelfNeighbourhood)
-        else ConeNeighbourhood(block, before, after)
-        for block in blocks
-    ]
-    return step
+def _cells_by_step(
+    hears_NN: Tensor, output: Tensor, reached_N: Tensor, steps: int
+) -> list[ConeCells]:
+    """The cells kept before the first step and after each."""
+    wanted = [torch.zeros(len(hears_NN)).index_fill(0, output, 1.0)]
+    for _ in range(steps):
+        wanted.insert(0, ((wanted[0] + wanted[0] @ hears_NN) > 0).float())
+    cells: list[ConeCells] = []
+    for wanted_N in wanted:
+        if cells:
+            reached_N = ((reached_N + hears_NN @ reached_N) > 0).float()
+        varying = (wanted_N * reached_N).nonzero().flatten()
+        if cells:  # first those that varied before: their states then lie side by side
+            known = torch.isin(varying, cells[-1].varying_n)
+            varying = torch.cat([varying[known], varying[~known]])
+        cells.append(ConeCells(varying, (wanted_N * (1 - reached_N)).nonzero().flatten()))
+    return cells
 
 
 def offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor:

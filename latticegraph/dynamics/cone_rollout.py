@@ -12,7 +12,6 @@ from torch import Tensor
 
 from latticegraph.aggregation import Aggregation, LightCone, MemoryPlan
 from latticegraph.aggregation.aggregation import edge_sets
-from latticegraph.aggregation.light_cone import offset_matrix
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.dynamics import Rollout
 from latticegraph.dynamics.expert import Expert
@@ -72,15 +71,13 @@ class LightCones:
 
     def _make(self, steps: int) -> LightCone | None:
         graph = self.graph
-        if not self.aggregation.is_whole or graph.num_cells > LARGEST_LATTICE:
+        if not self.aggregation.cells.is_whole or graph.num_cells > LARGEST_LATTICE:
             return None
         varying_N = torch.ones(graph.num_cells)
         if self.settings.mapper.volume_init in SAME_FOR_ALL:
             varying_N = torch.zeros(graph.num_cells).index_fill(0, graph.input_cells, 1.0)
-        offsets = [offset_matrix(graph, types) for types in edge_sets(self.settings)]
-        neighbourhoods = self.aggregation.neighbourhoods
-        layout = self.aggregation.layout
-        cone = LightCone(graph, neighbourhoods, layout, offsets, steps, varying_N)
+        types = edge_sets(self.settings)
+        cone = LightCone(graph, self.aggregation, types, steps, varying_N)
         if cone.share > LARGEST_SHARE or cone.largest > LARGEST_MATRIX:
             return None
         cone.to(self._device)
@@ -120,23 +117,20 @@ def cone_rollout(
         ]
     x_CM = cone.first.columns(x_CNB)
     usage_XN = x_CNB.new_zeros(len(experts), x_CNB.shape[1])
-    visits_N, changes, z = usage_XN.new_zeros(x_CNB.shape[1]), [], []
+    changes, z = [], []
     for step in cone.steps:
         done = plain_step(x_CM, experts, gating, step, weights)
         x_CM = done.states_CM
-        cells = step.after.varying_n
         shares = step.per_sample(done.gate.share_XM).sum(2).to(usage_XN.dtype)
-        usage_XN = usage_XN.index_add(1, cells, shares)
-        visits_N = visits_N.index_add(0, cells, torch.ones_like(cells, dtype=visits_N.dtype))
+        usage_XN = usage_XN.index_add(1, step.after.varying_n, shares)
         changes.append(done.change_B.mean())
         z.append(step.after.split(done.gate.z_M[None])[0].mean())
-    visited = visits_N > 0
-    usage_XN = usage_XN / (visits_N * batch).clamp_min(1.0)
-    mean_X1 = usage_XN[:, visited].mean(1, keepdim=True)
+    usage_XN = usage_XN / (cone.visits_N.clamp_min(1.0) * batch)
+    mean_X1 = usage_XN.sum(1, keepdim=True) / cone.visited
     final, _ = cone.last.split(x_CM)
     return Rollout(
         states_CNB=torch.zeros_like(x_CNB).index_copy(1, cone.last.varying_n, final),
-        usage_XN=torch.where(visited, usage_XN, mean_X1),
+        usage_XN=torch.where(cone.visits_N > 0, usage_XN, mean_X1),
         change_T=torch.stack(changes),
         steps_B=torch.full((batch,), len(cone.steps), device=x_CNB.device),
         z=torch.stack(z).mean(),

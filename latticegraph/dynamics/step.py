@@ -88,10 +88,10 @@ def relative_change(new_CM: Tensor, x_CM: Tensor, aggregation: Aggregation | Con
         for value_CM in (new_CM - x_CM, x_CM)
     ]
     tiny = torch.finfo(x_CM.dtype).tiny
-    if aggregation.is_whole:
+    if aggregation.cells.is_whole:
         moved_B, size_B = norms
     else:
-        squared_2B = aggregation.sum_over_processes(torch.stack(norms).square())
+        squared_2B = aggregation.cells.sum(torch.stack(norms).square())
         root_2B = squared_2B.clamp_min(tiny).sqrt()  # the root has no gradient at 0
         moved_B, size_B = torch.where(squared_2B > tiny, root_2B, 0.0)
     change_B: Tensor = moved_B / size_B.clamp_min(tiny)

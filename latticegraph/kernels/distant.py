@@ -17,7 +17,7 @@ from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers,
 aten = torch.ops.aten
 
 
-@register_kernel(DistantExpert, derived_from="eb989c10f54de641")
+@register_kernel(DistantExpert, derived_from="5125c03a70c96338")
 class DistantKernel(ExpertKernel[DistantExpert]):
     """The Euler sub-steps, each with one product that adds in place."""
 

@@ -18,7 +18,7 @@ from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers,
 aten = torch.ops.aten
 
 
-@register_kernel(FunctionalExpert, derived_from="6181ebf85d5f00e7")
+@register_kernel(FunctionalExpert, derived_from="a831f7f92c954f26")
 class FunctionalKernel(ExpertKernel[FunctionalExpert]):
     """``x + z * (m + W h - x)`` with z and h overwriting their arguments."""
 

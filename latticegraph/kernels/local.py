@@ -15,7 +15,7 @@ from latticegraph.dynamics.kernel import ExpertKernel, LinearMap, OutputBuffers,
 from latticegraph.dynamics.local_expert import LocalExpert
 
 
-@register_kernel(LocalExpert, derived_from="a5a1a41fff698e0b")
+@register_kernel(LocalExpert, derived_from="2168335952363ff7")
 class LocalKernel(ExpertKernel[LocalExpert]):
     """``x + W m``; where a cell is its own only neighbour, one linear map of the state."""
 
