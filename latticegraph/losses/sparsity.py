@@ -5,14 +5,11 @@ Legend: B batch, C channels, N cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from latticegraph.distributed import Processes, all_sum
 from latticegraph.losses.term import LossTerm
 from latticegraph.model.output import StudentOutput
 
@@ -28,26 +25,11 @@ class SparsityLoss(LossTerm):
     :math:`\sqrt s` when a share s of them is alike and the rest is 0. A plain L1 norm falls as well
     when all states shrink, which the gains of the readout undo; here only their distribution
     counts (the ratio of norms of Hoyer, 2004). States that are all 0 give 0.
-
-    Attributes:
-        reduce: applied to the sums; the sum over processes once they are known.
     """
 
     reads: ClassVar = ("states_CNB",)
     sums_over_processes: ClassVar = True
     stays_positive: ClassVar = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reduce: Callable[[Tensor], Tensor] = _unchanged
-
-    def set_processes(self, processes: Processes) -> None:
-        """Add up the sums over processes.
-
-        Args:
-            processes: those that share the batch or the lattice.
-        """
-        self.reduce = partial(all_sum, processes=processes)
 
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
         """The loss of a batch; it does not depend on ``target_BD``.
@@ -63,7 +45,3 @@ class SparsityLoss(LossTerm):
         )
         ratio: Tensor = size / count / (square / count).clamp_min(1e-12).sqrt()
         return ratio
-
-
-def _unchanged(sums: Tensor) -> Tensor:
-    return sums

@@ -6,7 +6,6 @@ Legend: B batch, N cells, C channels, K = C B columns, E edges.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +20,6 @@ from latticegraph.aggregation import (
     PreparedWeights,
     make_neighbourhood,
 )
-from latticegraph.distributed import Processes, all_sum
 from latticegraph.lattice.edge_types import EdgeType
 from latticegraph.lattice.graph import LatticeGraph
 from latticegraph.losses.term import LossTerm
@@ -48,9 +46,6 @@ class SpatialLoss(LossTerm):
         graph: the lattice; its functional and distant edges run both ways.
         backend: how the sum over neighbours is computed.
         cells: which cells this process holds; None: all.
-
-    Attributes:
-        reduce: applied to the sums of the quotient; the sum over processes once they are known.
     """
 
     reads: ClassVar = ("states_CNB",)
@@ -68,7 +63,6 @@ class SpatialLoss(LossTerm):
         self.cells = Cells(graph) if cells is None else cells
         self.neighbourhood = make_neighbourhood(graph, kinds, 1, backend, self.cells)
         self.layout = Layout(graph, self.cells, self.neighbourhood.samples_inner)
-        self.reduce: Callable[[Tensor], Tensor] = _unchanged
         ones_O1 = torch.ones(self.neighbourhood.edge_attr_O4.shape[0], 1, dtype=torch.float64)
         one_N = torch.ones(1, self.neighbourhood.num_cells, dtype=torch.float64)
         degree_1N = self.neighbourhood.sum(one_N, self.neighbourhood.prepare(ones_O1))
@@ -81,14 +75,6 @@ class SpatialLoss(LossTerm):
         self.neighbourhood.to(self.degree_N.device, self.degree_N.dtype)
         self.layout.to(self.degree_N.device)
         return self
-
-    def set_processes(self, processes: Processes) -> None:
-        """Add up the sums of the quotient over processes.
-
-        Args:
-            processes: those that share the batch or the lattice.
-        """
-        self.reduce = partial(all_sum, processes=processes)
 
     def forward(self, output: StudentOutput, target_BD: Tensor) -> Tensor:
         """The loss of a batch; it does not depend on ``target_BD``.
@@ -148,7 +134,3 @@ class _Energies(torch.autograd.Function):
         weighted, summed = ctx.saved_tensors
         of_energy, of_smooth, _ = 2 * grads[0]
         return torch.addcmul(weighted * of_energy, summed, of_smooth), None, None, None, None
-
-
-def _unchanged(sums: Tensor) -> Tensor:
-    return sums

@@ -12,7 +12,7 @@ from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
-from latticegraph.distributed import Processes
+from latticegraph.distributed import ALONE, Processes, all_sum
 from latticegraph.errors import ConfigError
 from latticegraph.lattice.graph import LatticeGraph
 from latticegraph.model.output import StudentOutput
@@ -47,7 +47,7 @@ class LossTerm(nn.Module, ABC):
     Attributes:
         reads: names of the fields that :meth:`forward` accesses.
         sums_over_processes: the term adds up its own sums over processes and gets the states of
-            the process it runs in, which saves gathering them; see :meth:`set_processes`.
+            the process it runs in, which saves gathering them; see :meth:`reduce`.
         stays_positive: the term is never negative and no training brings it to 0, so that a
             weighting may divide by it; a distance from a target or from a threshold is none of
             these.
@@ -56,6 +56,7 @@ class LossTerm(nn.Module, ABC):
     reads: ClassVar[tuple[str, ...]] = ()
     sums_over_processes: ClassVar[bool] = False
     stays_positive: ClassVar[bool] = False
+    processes: Processes = ALONE
 
     def setup(self, context: LossContext) -> None:
         """Prepare the term, once, before training; does nothing by default.
@@ -70,6 +71,11 @@ class LossTerm(nn.Module, ABC):
         Args:
             processes: those that share the batch or the lattice.
         """
+        self.processes = processes
+
+    def reduce(self, sums: Tensor) -> Tensor:
+        """Sums of this process added to those of the others, in every process."""
+        return all_sum(sums, self.processes)
 
     def set_progress(self, progress: float) -> None:
         """Learn how far the training has come, before every update; does nothing by default.
