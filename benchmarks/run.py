@@ -7,7 +7,6 @@ read it. Nothing here imports torch: the process is tuned first.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -30,12 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     try:
-        if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
-            raise LatticeGraphError(
-                "--plot",
-                "expected matplotlib, which is not installed",
-                "Run pip install 'latticegraph[bench]', or leave --plot out",
-            )
         if options.allocator == "tuned":
             tune_process()
         # Read once, when torch is imported: the profiler says nothing of its starts and stops.

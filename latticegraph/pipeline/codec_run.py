@@ -27,7 +27,6 @@ from latticegraph.evaluation.codec import (
     codec_verdicts,
     draw_codecs,
     fixed_rate,
-    has_matplotlib,
     measure_codecs,
     require_faiss,
     stored,
@@ -122,7 +121,7 @@ def measure_codec_run(
 
 
 def write_codec(folder: Path, result: Mapping[str, Any]) -> list[Path]:
-    """Write ``codec.json``, and ``codec.svg`` and ``codec.png`` where matplotlib is installed.
+    """Write ``codec.json``, ``codec.svg`` and ``codec.png``.
 
     Args:
         folder: made where missing.
@@ -133,11 +132,6 @@ def write_codec(folder: Path, result: Mapping[str, Any]) -> list[Path]:
     """
     path = folder / "codec.json"
     write_json(path, result, "--codec-dir")
-    if not has_matplotlib():
-        _log.info(
-            "codec: no picture, matplotlib is not installed; pip install 'latticegraph[codec]'"
-        )
-        return [path]
     return [path, *draw_codecs(result["rows"], folder)]
 
 

@@ -2,7 +2,7 @@
 
 from latticegraph.evaluation.codec.codec import ByteCodec, Codec, FloatBytes, QuantisedBytes
 from latticegraph.evaluation.codec.one_bit import OneBitCodec
-from latticegraph.evaluation.codec.plot import draw_codecs, has_matplotlib
+from latticegraph.evaluation.codec.plot import draw_codecs
 from latticegraph.evaluation.codec.product_quantisation import (
     OpqCodec,
     has_faiss,
@@ -44,7 +44,6 @@ __all__ = [
     "draw_codecs",
     "fixed_rate",
     "has_faiss",
-    "has_matplotlib",
     "lloyd_max_quantiser",
     "measure_codecs",
     "require_faiss",

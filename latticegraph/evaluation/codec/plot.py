@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,6 @@ from latticegraph.files import replace_file
 _COLOURS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 _MARKERS = "sDv^PX"
 _PANELS = ("explained_variance", "recall_at_10")
-
-
-def has_matplotlib() -> bool:
-    """Whether the picture can be drawn."""
-    return importlib.util.find_spec("matplotlib") is not None
 
 
 def draw_codecs(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
