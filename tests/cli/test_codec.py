@@ -34,7 +34,6 @@ def evaluate(*options: str) -> int:
 
 def test_codec_table_json_and_picture(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("faiss")
-    pytest.importorskip("matplotlib")
     refine = ("--set", "evaluation.refine_steps=3")
     assert evaluate("--data", *DATA, "--json", "out.json", *refine, "--codec") == 0
     said = capsys.readouterr().out

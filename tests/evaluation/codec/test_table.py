@@ -98,7 +98,6 @@ def test_unknown_row_is_refused():
 
 
 def test_picture_names_axes_with_units_and_every_codec(tmp_path):
-    pytest.importorskip("matplotlib")
     svg, png = draw_codecs(ROWS, tmp_path / "one")
     text = svg.read_text(encoding="utf-8")
     labels = ("bits per text", "explained variance (share", "recall@10 (share", "OPQ", "STUDENT")
@@ -111,7 +110,6 @@ def test_picture_names_axes_with_units_and_every_codec(tmp_path):
 
 
 def test_picture_that_cannot_be_written_is_refused(tmp_path):
-    pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(ConfigError, match="--codec-dir: expected to write"):
         draw_codecs(ROWS, tmp_path / "file")
