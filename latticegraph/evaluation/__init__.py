@@ -3,6 +3,7 @@
 from latticegraph.evaluation.baselines import fit_baselines
 from latticegraph.evaluation.bootstrap import Difference, GroupBootstrap
 from latticegraph.evaluation.decoder_network import DecoderNetwork
+from latticegraph.evaluation.gate_information import GateInformation, gate_information
 from latticegraph.evaluation.linear_autoencoder import LinearAutoencoder
 from latticegraph.evaluation.linear_baselines import (
     Baseline,
@@ -33,6 +34,7 @@ __all__ = [
     "DecoderNetwork",
     "Difference",
     "EmbeddingSplit",
+    "GateInformation",
     "GroupBootstrap",
     "IdentityBaseline",
     "LinearAutoencoder",
@@ -52,6 +54,7 @@ __all__ = [
     "compute_metrics",
     "console_table",
     "fit_baselines",
+    "gate_information",
     "measure_row",
     "measure_rows",
     "read_sts",

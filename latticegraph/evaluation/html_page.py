@@ -9,7 +9,10 @@ from typing import Any
 
 from latticegraph.evaluation.charts import inline_svg
 from latticegraph.evaluation.report_text import (
+    EXPERT_COLUMNS,
+    EXPERT_NOTE,
     example_lines,
+    expert_rows,
     facts,
     how_to_read,
     numbers,
@@ -53,6 +56,8 @@ def render_html(report: Mapping[str, Any], charts: Mapping[str, bytes]) -> str:
     body += _table(report)
     body += [inline_svg(content) for name, content in charts.items() if name.endswith(".svg")]
     body += [f'<p class="how">{escape(text)}</p>' for text in how_to_read(report) if text]
+    if report["roles"]:
+        body += ["<h2>Experts</h2>", *_experts(report)]
     body += ["<h2>The run</h2>", *_list([f"{name}: {value}" for name, value in facts(report)])]
     if report["examples"]:
         body.append("<h2>Decoded held-out sentences</h2>")
@@ -72,6 +77,14 @@ def _table(report: Mapping[str, Any]) -> list[str]:
         kind = ' class="student"' if row is report["student"] else ""
         cells = [escape(title), *numbers(report, row)]
         lines.append(f"<tr{kind}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return [*lines, "</table>"]
+
+
+def _experts(report: Mapping[str, Any]) -> list[str]:
+    lines = [f'<p class="how">{escape(text)}</p>' for text in EXPERT_NOTE]
+    lines += ["<table>", "<tr>" + "".join(f"<th>{head}</th>" for head in EXPERT_COLUMNS) + "</tr>"]
+    for row in expert_rows(report):
+        lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
     return [*lines, "</table>"]
 
 

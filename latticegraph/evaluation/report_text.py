@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from latticegraph.evaluation.verdicts import best_update, verdicts
+from latticegraph.evaluation.verdicts import best_update, interval, verdicts
 
 
 def render_markdown(report: Mapping[str, Any], charts: Sequence[str] = ()) -> str:
@@ -27,6 +27,10 @@ def render_markdown(report: Mapping[str, Any], charts: Sequence[str] = ()) -> st
     for title, row in table_rows(report):
         lines.append(f"| {title} | " + " | ".join(numbers(report, row)) + " |")
     lines += [line for path in charts for line in ("", f"![{path}]({path})")]
+    if report["roles"]:
+        lines += ["", "## Experts", "", *EXPERT_NOTE, ""]
+        lines += ["| " + " | ".join(EXPERT_COLUMNS) + " |", "|---|---:|---:|---|"]
+        lines += ["| " + " | ".join(row) + " |" for row in expert_rows(report)]
     lines += ["", "## The run", ""]
     for name, value in facts(report):
         lines.append(f"- {name}: `{value}`" if name == "command" else f"- {name}: {value}")
@@ -36,6 +40,21 @@ def render_markdown(report: Mapping[str, Any], charts: Sequence[str] = ()) -> st
             for number, (name, text) in enumerate(example_lines(example)):
                 lines.append(f"{'  ' if number else ''}- {name}: {_line(text)}")
     return "\n".join(lines) + "\n"
+
+
+EXPERT_COLUMNS = ("expert", "mean gate", "explained variance without it", "lost")
+EXPERT_NOTE = (
+    "An expert is silenced by setting its update to 0 in every step; its gate stays. What is lost "
+    "is its part in the trained model; a model trained without it may reach more.",
+)
+
+
+def expert_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Name, mean gate, explained variance where it is silenced, and the loss of every expert."""
+    for name, row in report["roles"]["experts"].items():
+        silenced = row["silenced"]
+        values = f"{row['share']:.3f}", f"{silenced['explained_variance']:.3f}"
+        yield (_cell(name), *values, interval(silenced["difference"]))
 
 
 def console_table(report: Mapping[str, Any]) -> Table:

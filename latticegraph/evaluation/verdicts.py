@@ -20,11 +20,12 @@ def verdicts(report: Mapping[str, Any]) -> list[str]:
 
     Returns:
         One sentence per row of ``attribution``, then one each for PCA, the MLP autoencoder and the
-        control without lattice; or the one that says that there are too few samples.
+        control without lattice, one on the gates and one per expert; or the one that says that
+        there are too few samples.
     """
     if not enough_text(report["heldout"]):
         return [too_little(report["heldout"])]
-    return [*_attribution(report), *_opponents(report)]
+    return [*_attribution(report), *_opponents(report), *_roles(report)]
 
 
 def enough_text(held: Mapping[str, int]) -> bool:
@@ -131,3 +132,25 @@ def _opponents(report: Mapping[str, Any]) -> Iterator[str]:
         ahead, level, behind = _AHEAD
         text = (level, ahead, behind)[outcome(difference)]
         yield text.format(title, interval(difference))
+
+
+SIGNIFICANT = 0.05
+_SILENCED = (
+    "Silencing the {} expert makes no measurable difference: {}.",
+    "Silencing the {} expert costs {} explained variance.",
+    "The model explains more with the {} expert silenced: {}.",
+)
+
+
+def _roles(report: Mapping[str, Any]) -> Iterator[str]:
+    if not report["roles"]:
+        return
+    gates = report["roles"]["gates"]
+    says = "tell" if gates["p_value"] < SIGNIFICANT else "do not measurably tell"
+    yield (
+        f"The gates {says} groups of texts apart: {gates['bits']:.4f} bits about the group, "
+        f"{gates['null']:.4f} where groups are permuted (p = {gates['p_value']:.3f})."
+    )
+    for name, row in report["roles"]["experts"].items():
+        difference = row["silenced"]["difference"]
+        yield _SILENCED[outcome(difference)].format(name, interval(difference))

@@ -6,11 +6,13 @@ Legend: B batch, N samples, D teacher width.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from latticegraph.dynamics import Intervention, Recorder
 from latticegraph.errors import DataError
 from latticegraph.model import Student
 
@@ -65,7 +67,15 @@ def check_rows(name: str, rows_NW: Tensor, width: int, batch_size: int) -> None:
 
 
 @torch.no_grad()
-def run_student(student: Student, source_ND: Tensor, batch_size: int, precision: str) -> Prediction:
+def run_student(
+    student: Student,
+    source_ND: Tensor,
+    batch_size: int,
+    precision: str,
+    *,
+    recorder: Recorder | None = None,
+    interventions: Sequence[Intervention] = (),
+) -> Prediction:
     """Run a student over embeddings in batches; it is left in evaluation mode.
 
     Args:
@@ -73,6 +83,8 @@ def run_student(student: Student, source_ND: Tensor, batch_size: int, precision:
         source_ND: teacher embeddings, at least one row.
         batch_size: samples per forward pass, at least 1.
         precision: ``float32``, ``bfloat16`` or ``float16``, as ``training.precision``.
+        recorder: called after every step of every batch, one batch after the other.
+        interventions: changes of the dynamics.
 
     Shapes:
         source_ND: [N, D]; embedding_ND of the result: [N, D].
@@ -87,7 +99,12 @@ def run_student(student: Student, source_ND: Tensor, batch_size: int, precision:
     start = time.perf_counter()
     for source_BD in source_ND.split(batch_size):
         with autocast(device, precision):
-            output = student(source_BD.to(device, dtype), whole=False)
+            output = student(
+                source_BD.to(device, dtype),
+                recorder=recorder,
+                interventions=interventions,
+                whole=False,
+            )
         parts.append(output.embedding_BD.to("cpu", dtype))
         steps += int(output.steps_B.sum())
     seconds = max(time.perf_counter() - start, 1e-9)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latticegraph.aggregation import resolve_backend
+from latticegraph.dynamics import Intervention, Recorder
 from latticegraph.errors import CheckpointError, TeacherError
 from latticegraph.files import write_text
 from latticegraph.hub.card import write_card
@@ -204,10 +205,31 @@ class LatticeModel:
         return self.run(embeddings, batch_size, precision).embedding_ND
 
     def run(
-        self, embeddings: Tensor, batch_size: int = 256, precision: str = "float32"
+        self,
+        embeddings: Tensor,
+        batch_size: int = 256,
+        precision: str = "float32",
+        *,
+        recorder: Recorder | None = None,
+        interventions: Sequence[Intervention] = (),
     ) -> Prediction:
-        """Like :meth:`predict`, with the steps used and the throughput."""
-        return run_student(self.student, embeddings, batch_size, precision)
+        """Like :meth:`predict`, with the steps used and the throughput.
+
+        Args:
+            embeddings: made by the teacher that the model was trained with.
+            batch_size: samples per forward pass.
+            precision: of matrix products.
+            recorder: called after every step of every batch, one batch after the other.
+            interventions: changes of the dynamics, such as a silenced expert.
+        """
+        return run_student(
+            self.student,
+            embeddings,
+            batch_size,
+            precision,
+            recorder=recorder,
+            interventions=interventions,
+        )
 
     def to_codes(self, embeddings: Tensor, batch_size: int = 256, refine_steps: int = 0) -> Tensor:
         """The numbers that enter the lattice, all that :meth:`from_codes` needs of a text.

@@ -21,6 +21,7 @@ from latticegraph.lattice import count_edges
 from latticegraph.pipeline.attribution import attribution_rows, train_frozen
 from latticegraph.pipeline.curves import read_curves
 from latticegraph.pipeline.decoded import decoded_examples
+from latticegraph.pipeline.expert_roles import expert_roles
 from latticegraph.pipeline.fit_run import MODEL_FOLDER, FittedRun
 from latticegraph.pipeline.model_row import ModelRow
 from latticegraph.pipeline.prepare import Prepared, text_fingerprint
@@ -162,18 +163,27 @@ def make_report(
     if baselines is None:
         baselines = make_baselines(prepared, model.student.surface_width)
     train, validation, heldout = _splits(prepared)
+    groups = [sample.group for sample in prepared.splits.heldout]
+    train_mean_D = train.target_ND.mean(axis=0)
     made = build_report(
         task=task,
         models=(student, off, wire),
         baselines=baselines,
         metrics=report_metrics(task, settings.metrics),
         heldout=heldout,
-        groups=[sample.group for sample in prepared.splits.heldout],
-        train_mean_D=train.target_ND.mean(axis=0),
+        groups=groups,
+        train_mean_D=train_mean_D,
         attribution=attribution_rows(prepared, model, frozen, train, validation),
     )
     prediction = student.prediction
+    roles = {}
+    if config.report.attribution != "none" and config.model.dynamics.mode == "lattice":
+        batch, precision = how
+        roles = expert_roles(
+            model, heldout, groups, train_mean_D, batch_size=batch, precision=precision
+        )
     return made | {
+        "roles": roles,
         **_model(model),
         "throughput": prediction.samples_per_second,
         "steps_used": prediction.steps_used,

@@ -95,6 +95,19 @@ def report() -> dict[str, Any]:
                 "explained_variance": [[0, 0.6], [1, 0.65], [2, 0.7]],
             }
         },
+        "roles": {
+            "gates": {"bits": 0.0123, "null": 0.0045, "null_high": 0.006, "p_value": 0.005},
+            "experts": {
+                "local": {
+                    "share": 0.25,
+                    "silenced": {"explained_variance": 0.6, "difference": difference(0.1)},
+                },
+                "distant": {
+                    "share": 0.75,
+                    "silenced": {"explained_variance": 0.699, "difference": difference(0.001)},
+                },
+            },
+        },
         "run": "8cube",
         "command": "train.py --config configs/8cube.yaml",
         "date": "2026-01-02T03:04:05+00:00",

@@ -70,3 +70,11 @@ def test_console_table_shows_every_row(report: dict[str, Any]) -> None:
         "update 1,068 of 2,400",
     ):
         assert part in shown
+
+
+def test_experts_have_a_table_of_their_own(report: dict[str, Any]) -> None:
+    text = render_markdown(report)
+    assert "| local | 0.250 | 0.600 | +0.100 [+0.090, +0.110] |" in text
+    assert "| distant | 0.750 | 0.699 | +0.001 [-0.009, +0.011] |" in text
+    report["roles"] = {}
+    assert "## Experts" not in render_markdown(report)

@@ -25,7 +25,25 @@ def test_verdicts_follow_from_the_intervals(report: dict[str, Any]) -> None:
         "variance.",
         "The student beats the same model retrained without the lattice: +0.050 [+0.040, +0.060] "
         "explained variance.",
+        "The gates tell groups of texts apart: 0.0123 bits about the group, 0.0045 where groups "
+        "are permuted (p = 0.005).",
+        "Silencing the local expert costs +0.100 [+0.090, +0.110] explained variance.",
+        "Silencing the distant expert makes no measurable difference: +0.001 [-0.009, +0.011].",
     ]
+
+
+def test_gates_that_reach_only_their_null_tell_nothing(report: dict[str, Any]) -> None:
+    report["roles"]["gates"] |= {"bits": 0.004, "p_value": 0.6}
+    silenced = report["roles"]["experts"]["distant"]["silenced"]
+    silenced["difference"] = {"explained_variance": -0.1, "low": -0.2, "high": -0.05}
+    *_, gates, _, distant = verdicts(report)
+    assert gates.startswith("The gates do not measurably tell groups of texts apart")
+    assert distant.startswith("The model explains more with the distant expert silenced: -0.100")
+
+
+def test_without_a_lattice_nothing_is_said_of_experts(report: dict[str, Any]) -> None:
+    report["roles"] = {}
+    assert not [line for line in verdicts(report) if "expert" in line and "frozen" not in line]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +79,11 @@ def test_few_samples_or_groups_give_no_verdict(
         "samples in 10 groups are needed)."
     ]
     report["heldout"] = {"samples": 100, "groups": 10}
-    assert len(verdicts(report)) == 7
+    assert len(verdicts(report)) == 10
 
 
 def test_report_without_attribution_still_compares(report: dict[str, Any]) -> None:
-    report["attribution"] = {}
+    report["attribution"] = report["roles"] = {}
     assert [line.split(" [")[0] for line in verdicts(report)] == [
         "The student beats PCA: +0.100",
         "The student does not beat the MLP autoencoder: -0.050",
