@@ -1,4 +1,4 @@
-"""The commands of ``latticegraph``: train, evaluate, describe, compare; see pipeline/."""
+"""The commands of ``latticegraph``; those that use a saved model are in model_commands.py."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from latticegraph.config import Config, dump_config, load_config
 from latticegraph.errors import LatticeGraphError
+from latticegraph.model_commands import add_model_commands
 from latticegraph.startup import tune_process
 from latticegraph.terminal import console, show_log, speak_utf8
 
@@ -128,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for command in (evaluate, describe, compare):
         command.add_argument("--json", metavar="OUT", help="also write the result as JSON")
+    add_model_commands(commands)
     return parser
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latticegraph.aggregation import resolve_backend
+from latticegraph.digests import tensors_sha256
 from latticegraph.dynamics import Intervention, Recorder
-from latticegraph.errors import CheckpointError, TeacherError
+from latticegraph.errors import CheckpointError, DataError, TeacherError
 from latticegraph.files import write_text
 from latticegraph.hub.card import write_card
 from latticegraph.hub.codes import decode_rows, encode_rows
@@ -27,6 +28,7 @@ from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student, build_student
 from latticegraph.plugins import class_paths
 from latticegraph.teachers import Teacher, build_teacher
+from latticegraph.teachers.progress import show_progress as progress_display
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -161,29 +163,62 @@ class LatticeModel:
         self.student.to(device)
         return self
 
-    def encode(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        batch_size: int = 256,
+        *,
+        output: Literal["embedding", "code"] = "embedding",
+        normalize: bool = False,
+        show_progress: bool = False,
+    ) -> NDArray[np.float32]:
         """Predicted embeddings of texts: through the teacher, then through the student.
 
         Args:
-            texts: N texts, at least one.
+            texts: N texts, at least one; a single text is N = 1.
             batch_size: samples per forward pass of the student.
+            output: ``embedding``, or ``code``: the S numbers that enter the lattice, from which
+                :meth:`decode_code` makes the embedding.
+            normalize: scale every row to length 1; not for codes.
+            show_progress: on standard error.
 
         Shapes:
-            result: float32 [N, D], row i for ``texts[i]``.
+            result: float32 [N, D], or [N, S] for codes; row i for ``texts[i]``.
 
         Raises:
             TeacherError: the teacher cannot be loaded, is not the one that the model was trained
                 with, or cannot embed a text.
-            DataError: for no texts.
+            DataError: for no texts, an unknown output, or normalised codes.
         """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        if output not in ("embedding", "code") or (output == "code" and normalize):
+            wanted = f"expected 'embedding', or 'code' without normalize, got {output!r}"
+            raise DataError("output", wanted, "Ask for one of these")
         if self._teacher is None:
             teacher = build_teacher(self.config.teacher, self.device.type)
             self._check(teacher)
             self._teacher = teacher
-        source_ND = torch.from_numpy(self._teacher.encode(texts))
-        embedding_ND: NDArray[np.float32]
-        embedding_ND = self.predict(source_ND, batch_size).float().numpy()
+        title, shown = f"embedding with {self._teacher.name}", len(texts) if show_progress else 0
+        with progress_display(title, shown) as progress:
+            source_ND = torch.from_numpy(self._teacher.encode(texts, progress))
+        how = self.to_codes if output == "code" else self.predict
+        rows_NW: NDArray[np.float32] = how(source_ND, batch_size).float().numpy()
+        if normalize:
+            rows_NW /= np.maximum(np.linalg.norm(rows_NW, axis=1, keepdims=True), 1e-12)
+        return rows_NW
+
+    def decode_code(
+        self, codes: NDArray[np.floating], batch_size: int = 256
+    ) -> NDArray[np.float32]:
+        """Predicted embeddings [N, D] of codes [N, S] that :meth:`encode` gave."""
+        codes_NS = torch.from_numpy(np.asarray(codes, dtype=np.float32))
+        embedding_ND: NDArray[np.float32] = self.from_codes(codes_NS, batch_size).float().numpy()
         return embedding_ND
+
+    def digest(self) -> str:
+        """64 hexadecimal digits over settings and weights."""
+        weights = {name: value.cpu() for name, value in self.student.state_dict().items()}
+        return tensors_sha256(weights, self.config.to_json())
 
     def predict(
         self, embeddings: Tensor, batch_size: int = 256, precision: str = "float32"

@@ -1,0 +1,228 @@
+"""Encode text of any length with a saved model, and bring codes back, block by block.
+
+Legend: B rows of a block, D teacher width, S surface width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import torch
+
+from latticegraph.errors import ConfigError, DataError
+from latticegraph.files import write_text
+from latticegraph.hub import LatticeModel
+from latticegraph.hub.row_files import Rows, RowWriter, check_suffix, read_rows
+
+_log = logging.getLogger(__name__)
+
+BLOCK_ROWS = 1024
+LOG_EVERY = 16  # blocks
+STANDARD_INPUT = "-"
+EMBEDDINGS: Literal["embedding"] = "embedding"
+CODES: Literal["code"] = "code"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows on their way from the input to the output.
+
+    Attributes:
+        rows_BW: embeddings or codes that were read; None where texts were.
+        texts: that were read; None where rows were.
+    """
+
+    rows_BW: Rows | None = None
+    texts: Sequence[str] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        held = self.rows_BW if self.texts is None else self.texts
+        assert held is not None, "a block holds texts or rows"
+        return len(held)
+
+    def digest(self) -> bytes:
+        """Over all that was read."""
+        if self.rows_BW is not None:
+            return hashlib.sha256(self.rows_BW.tobytes()).digest()
+        return hashlib.sha256("\n".join(self.texts or ()).encode("utf-8")).digest()
+
+
+def encode_file(
+    model: LatticeModel, source: str, output: Path, *, codes: bool = False, batch_size: int = 256
+) -> int:
+    """Write the predicted embedding, or the code, of every line of a text.
+
+    Not more than 1,024 lines are in memory. What is finished survives a kill; the same call goes on
+    from there where the input is a file.
+
+    Args:
+        model: encodes.
+        source: text file, one text per line; ``-``: standard input; or .npy or .safetensors of
+            teacher embeddings (tensor ``embedding``).
+        output: .npy, .safetensors or .jsonl.
+        codes: write the S numbers that enter the lattice in place of the prediction.
+        batch_size: samples per forward pass.
+
+    Returns:
+        Number of rows.
+
+    Raises:
+        ConfigError: the output cannot be written, or is of another kind.
+        DataError: a line cannot be read or is empty.
+        TeacherError: the teacher is another one or cannot embed a text.
+    """
+    width = model.student.surface_width if codes else model.student.teacher_dimension
+    name: Literal["embedding", "code"] = CODES if codes else EMBEDDINGS
+    path = Path(source)
+    if source != STANDARD_INPUT and path.suffix in (".npy", ".safetensors"):
+        read = read_rows(path, [EMBEDDINGS], model.student.teacher_dimension, BLOCK_ROWS)
+        blocks = (Block(rows_BW=rows_BW) for rows_BW in read)
+    else:
+        blocks = (Block(texts=texts) for texts in _texts(source))
+
+    def compute(block: Block) -> Rows:
+        if block.texts is not None:
+            return model.encode(block.texts, batch_size, output=name)
+        source_BD = torch.from_numpy(np.array(block.rows_BW))
+        how = model.to_codes if codes else model.predict
+        result_BW: Rows = how(source_BD, batch_size).float().numpy()
+        return result_BW
+
+    job = _Job(output, name, width, f"{name} of {model.digest()}")
+    return job.run(blocks, compute, resumable=source != STANDARD_INPUT)
+
+
+def decode_file(model: LatticeModel, source: Path, output: Path, batch_size: int = 256) -> int:
+    """Write the predicted embedding of every code in a file; see :func:`encode_file`.
+
+    Args:
+        model: decodes.
+        source: .npy, .safetensors or .jsonl with codes.
+        output: .npy, .safetensors or .jsonl.
+        batch_size: samples per forward pass.
+    """
+    read = read_rows(source, [CODES], model.student.surface_width, BLOCK_ROWS)
+
+    def compute(block: Block) -> Rows:
+        result_BD: Rows
+        codes_BS = torch.from_numpy(np.array(block.rows_BW))
+        result_BD = model.from_codes(codes_BS, batch_size).float().numpy()
+        return result_BD
+
+    job = _Job(output, EMBEDDINGS, model.student.teacher_dimension, f"decode by {model.digest()}")
+    return job.run((Block(rows_BW=rows_BS) for rows_BS in read), compute, resumable=True)
+
+
+class _Job:
+    """Blocks in, rows out; keeps count of what is done."""
+
+    def __init__(self, output: Path, name: str, width: int, what: str) -> None:
+        check_suffix(output, "--output")
+        self._writer = RowWriter(output, name, width)
+        self._progress = output.with_name(f".{output.name}.progress.json")
+        self._output, self._what = output, what
+
+    def run(self, blocks: Iterator[Block], compute: Any, resumable: bool) -> int:
+        done = self._finished() if resumable else None
+        rows, digest, is_open = 0, hashlib.sha256(self._what.encode("utf-8")), False
+        for index, block in enumerate(blocks):
+            digest.update(block.digest())
+            rows += block.size
+            if done is not None and rows <= done["rows"]:
+                if rows == done["rows"]:
+                    self._go_on(done, digest.hexdigest())
+                    is_open = True
+                continue
+            if not is_open:
+                if done is not None:
+                    self._changed()
+                self._writer.open()
+                is_open = True
+            self._writer.append(compute(block), block.texts)
+            state = {"rows": rows, "bytes": self._writer.length, "sha256": digest.hexdigest()}
+            write_text(self._progress, json.dumps(state) + "\n", "--output")
+            if (index + 1) % LOG_EVERY == 0:
+                _log.info("%s rows", f"{rows:,}")
+        if rows == 0:
+            raise DataError(
+                "--input", "expected at least one row, got none", "Name a file with text"
+            )
+        if done is not None and rows < done["rows"]:
+            self._changed()
+        self._writer.finish()
+        self._progress.unlink(missing_ok=True)
+        return rows
+
+    def _finished(self) -> dict[str, Any] | None:
+        try:
+            state = json.loads(self._progress.read_text("utf-8"))
+            return {"rows": int(state["rows"]), "bytes": int(state["bytes"]), **state}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                "--output",
+                f"expected the progress of an earlier call in '{self._progress}', got: {error}",
+                "Delete it, and start again",
+            ) from error
+
+    def _go_on(self, done: dict[str, Any], digest: str) -> None:
+        if digest != done["sha256"]:
+            self._changed()
+        _log.info("going on behind %s rows of an earlier call", f"{done['rows']:,}")
+        self._writer.open(done["bytes"])
+
+    def _changed(self) -> None:
+        raise ConfigError(
+            "--output",
+            f"expected to go on with '{self._output}', got other text, another model or other "
+            "options than the call before",
+            f"Delete '{self._progress}' to start again",
+        )
+
+
+def _texts(source: str) -> Iterator[list[str]]:
+    """Lines in blocks; every line is a text, so that row i belongs to line i."""
+    if source == STANDARD_INPUT:
+        yield from _blocks(sys.stdin.buffer, "standard input")
+        return
+    try:
+        with Path(source).expanduser().open("rb") as file:
+            yield from _blocks(file, source)
+    except OSError as error:
+        raise DataError(
+            source, f"expected a file of text, got: {error.strerror}", "Correct --input"
+        ) from error
+
+
+def _blocks(file: BinaryIO, where: str) -> Iterator[list[str]]:
+    block: list[str] = []
+    for number, raw in enumerate(file, start=1):
+        try:
+            text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where}:{number}", "expected UTF-8 text, got other bytes", "Save it as UTF-8"
+            ) from error
+        if not text:
+            raise DataError(
+                f"{where}:{number}",
+                "expected a text on every line, got an empty one",
+                "Remove the line; row i of the result belongs to line i",
+            )
+        block.append(text)
+        if len(block) == BLOCK_ROWS:
+            yield block
+            block = []
+    if block:
+        yield block
