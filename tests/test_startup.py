@@ -54,3 +54,29 @@ def test_startup_leaves_what_the_user_set() -> None:
 def test_startup_keeps_freed_memory() -> None:
     """M_MMAP_THRESHOLD (-3) at its largest, M_TRIM_THRESHOLD (-1) out of reach; see mallopt(3)."""
     assert tuned()[2] == [[-3, 32 * 2**20], [-1, 2**31 - 1]]
+
+
+POSTPONING = """
+import inspect, json, sys
+from latticegraph.startup import tune_process
+tune_process()
+tune_process()
+import latticegraph.pipeline.fit_run
+import torch_geometric
+list(map(inspect.getmodule, [inspect.currentframe()]))
+ran = "torch_geometric.datasets.planetoid" in sys.modules
+before = "transformers" in sys.modules
+from torch_geometric.datasets import FakeDataset
+print(json.dumps([ran, before, FakeDataset.__name__,
+                  len(torch_geometric.datasets.__all__) > 50]))
+"""
+
+
+def test_startup_puts_off_what_a_run_does_not_use_and_no_more() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", POSTPONING], capture_output=True, text=True, check=True
+    )
+    ran, transformers, name, whole = json.loads(done.stdout)
+    assert not ran, "the datasets of torch-geometric were imported although nothing used them"
+    assert not transformers, "a run whose texts are embedded needs no transformers"
+    assert (name, whole) == ("FakeDataset", True)

@@ -72,5 +72,7 @@ def without_repeats(samples: list[Sample]) -> list[Sample]:
     """The first of all samples that agree in source and target, but for case and white space."""
     first: dict[tuple[str, str], Sample] = {}
     for sample in samples:
-        first.setdefault((text_key(sample.source), text_key(sample.target)), sample)
+        source = text_key(sample.source)
+        target = source if sample.target == sample.source else text_key(sample.target)
+        first.setdefault((source, target), sample)
     return list(first.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sysconfig
 import warnings
@@ -148,9 +149,14 @@ def _is_prose(text: str) -> bool:
 
 
 def _source_files(folder: Path) -> list[Path]:
+    found: list[tuple[str, ...]] = []
+    for place, folders, names in os.walk(folder):
+        # Not even listed: site-packages may hold ten times as many files as the library.
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
+        parts = Path(place).relative_to(folder).parts
+        found += [(*parts, name) for name in names if name.endswith(".py")]
     # Compared by parts, so that the order is the same under every path separator.
-    found = (path.relative_to(folder).parts for path in folder.rglob("*.py"))
-    return [folder.joinpath(*parts) for parts in sorted(found) if not SKIPPED_FOLDERS & set(parts)]
+    return [folder.joinpath(*parts) for parts in sorted(found)]
 
 
 def _docstrings(path: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from latticegraph.dynamics import Lattice3D
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student
-from latticegraph.model.student import START_BATCH
+from latticegraph.model.student import start_batch
 
 # Python, torch and a teacher of the size of MiniLM, resident after training began; measured.
 PROGRAM_GB = 0.8
@@ -46,7 +46,7 @@ def expected_memory(
     with torch.enable_grad():
         plan = student.dynamics.plan(batch, steps, 4)
     with torch.no_grad():
-        start = min(START_BATCH, settings.mapper.start_samples)
+        start = min(start_batch(graph.num_cells), settings.mapper.start_samples)
         others = [student.dynamics.plan(b, steps, 4) for b in (start, config.evaluation.batch_size)]
     parameters = sum(parameter.numel() for parameter in student.parameters())
     features = 0

@@ -131,7 +131,8 @@ def prepare(config: Config, device: torch.device, processes: Processes = ALONE) 
         CacheError: the cache is damaged or cannot be written.
     """
     splits = load_text(config)
-    cache = EmbeddingCache(config.teacher, build_teacher(config.teacher, device.type))
+    notes = Path(config.teacher.cache_dir).expanduser() / "teachers"
+    cache = EmbeddingCache(config.teacher, build_teacher(config.teacher, device.type, notes))
     parts = (splits.train, splits.validation, splits.heldout)
     train, validation, heldout = processes.writer_first(lambda: embed_samples(cache, parts))
     _log.info("embeddings: %.1f%% found in the cache", 100 * cache.hit_rate)

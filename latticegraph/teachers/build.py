@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from latticegraph.config import TeacherSettings
 from latticegraph.errors import TeacherError
 from latticegraph.plugins import is_class_path, load_class, make
 from latticegraph.teachers.protocol import Teacher
 
 
-def build_teacher(settings: TeacherSettings, device: str = "cpu") -> Teacher:
+def build_teacher(
+    settings: TeacherSettings, device: str = "cpu", notes: Path | None = None
+) -> Teacher:
     """The teacher that ``settings`` describe, its width checked; weights load at the first text.
 
     Args:
         settings: the section ``teacher`` of the configuration.
         device: where a model's forward pass runs, ``cpu`` or ``cuda``.
+        notes: folder for what is known of model folders; see
+            :class:`~latticegraph.teachers.encoder.EncoderTeacher`. None writes nothing.
 
     Raises:
         TeacherError: it cannot be loaded, or its width is not ``teacher.dimension``.
+        CacheError: the notes cannot be read or written.
     """
-    teacher = _build(settings, device)
+    teacher = _build(settings, device, notes)
     if teacher.dimension != settings.dimension:
         raise TeacherError(
             "teacher.dimension",
@@ -29,7 +36,7 @@ def build_teacher(settings: TeacherSettings, device: str = "cpu") -> Teacher:
     return teacher
 
 
-def _build(settings: TeacherSettings, device: str) -> Teacher:
+def _build(settings: TeacherSettings, device: str, notes: Path | None) -> Teacher:
     # Imported per kind: transformers takes a second to import, and an array needs none of it.
     if is_class_path(settings.kind):
         own = load_class(settings.kind, "teacher.kind", Teacher)  # type: ignore[type-abstract]
@@ -50,11 +57,11 @@ def _build(settings: TeacherSettings, device: str) -> Teacher:
     if settings.kind == "packaged":
         from latticegraph.teachers.packaged import packaged_teacher
 
-        return packaged_teacher(settings, device)
+        return packaged_teacher(settings, device, notes)
     if settings.kind == "huggingface":
         from latticegraph.teachers.huggingface import huggingface_teacher
 
-        return huggingface_teacher(settings, device)
+        return huggingface_teacher(settings, device, notes)
     from latticegraph.teachers.sentence_folder import sentence_folder_teacher
 
-    return sentence_folder_teacher(settings, device)
+    return sentence_folder_teacher(settings, device, notes)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from latticegraph.errors import TeacherError
+from latticegraph.teachers.folder_notes import FolderFacts, folder_stamp, noted_facts
 from latticegraph.teachers.load_encoder import encoder_width, load_model, load_tokenizer
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling, pool
@@ -51,9 +52,13 @@ class EncoderTeacher(Teacher):
         choices: pooling, normalisation, length limit.
         batch_size: texts per forward pass.
         device: where the forward pass runs, ``cpu`` or ``cuda``.
+        notes: folder that keeps width and fingerprint of model folders, so that one that has not
+            changed is neither read nor is transformers imported before a text is embedded; None
+            reads it and writes nothing.
 
     Raises:
         TeacherError: the folder is no encoder, or its weights are not in safetensors.
+        CacheError: the notes cannot be read or written.
     """
 
     def __init__(
@@ -63,17 +68,29 @@ class EncoderTeacher(Teacher):
         choices: EncoderChoices,
         batch_size: int = 64,
         device: str = "cpu",
+        notes: Path | None = None,
     ) -> None:
         self.name = name
         self.folder = folder
         self.choices = choices
         self.batch_size = batch_size
         self.device = torch.device(device)
-        self.dimension = encoder_width(folder, choices.max_length)
+        self._known: FolderFacts | None = None
+        if notes is not None:
+            self._known = noted_facts(notes, folder_stamp(folder, **vars(choices)), self._facts)
+            self.dimension = self._known.dimension
+        else:
+            self.dimension = encoder_width(folder, choices.max_length)
+
+    def _facts(self) -> FolderFacts:
+        width = encoder_width(self.folder, self.choices.max_length)
+        return FolderFacts(width, folder_fingerprint(self.folder, **vars(self.choices)))
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of files and choices; see :class:`Teacher`."""
+        if self._known is not None:
+            return self._known.fingerprint
         return folder_fingerprint(self.folder, **vars(self.choices))
 
     @cached_property

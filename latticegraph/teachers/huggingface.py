@@ -13,19 +13,22 @@ from latticegraph.teachers.model_folder import DECIDING_SUFFIXES, existing_folde
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def huggingface_teacher(settings: TeacherSettings, device: str = "cpu") -> EncoderTeacher:
+def huggingface_teacher(
+    settings: TeacherSettings, device: str = "cpu", notes: Path | None = None
+) -> EncoderTeacher:
     """The encoder called ``teacher.name``, pooled as ``teacher.pooling`` says.
 
     Args:
         settings: name, pooling, normalisation, length limit, batch size.
         device: where the forward pass runs.
+        notes: folder for what is known of model folders, or None.
 
     Raises:
         TeacherError: there is no such folder, or the hub does not give the model.
     """
     name = str(settings.name)
     choices = EncoderChoices(settings.pooling, settings.normalize, settings.max_length)
-    return EncoderTeacher(name, model_folder(name), choices, settings.batch_size, device)
+    return EncoderTeacher(name, model_folder(name), choices, settings.batch_size, device, notes)
 
 
 def model_folder(name: str) -> Path:

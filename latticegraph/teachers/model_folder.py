@@ -85,11 +85,16 @@ def folder_fingerprint(folder: Path, **choices: object) -> str:
         choices: JSON values that decide the embeddings too (pooling, length limit, ...).
     """
     digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode("utf-8"))
-    paths = (path for path in folder.iterdir() if path.is_file())
-    for path in sorted((path for path in paths if path.suffix in DECIDING_SUFFIXES), key=_name):
+    for path in deciding_files(folder):
         digest.update(path.name.encode("utf-8") + b"\0")
         digest.update(file_sha256(path))
     return digest.hexdigest()
+
+
+def deciding_files(folder: Path) -> list[Path]:
+    """Weights, configuration and tokenizer files of a model folder, by name."""
+    paths = (path for path in folder.iterdir() if path.is_file())
+    return sorted((path for path in paths if path.suffix in DECIDING_SUFFIXES), key=_name)
 
 
 def _name(path: Path) -> str:

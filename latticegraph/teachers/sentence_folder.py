@@ -20,7 +20,9 @@ _MODES: dict[str, Pooling] = {
 }
 
 
-def sentence_folder_teacher(settings: TeacherSettings, device: str = "cpu") -> EncoderTeacher:
+def sentence_folder_teacher(
+    settings: TeacherSettings, device: str = "cpu", notes: Path | None = None
+) -> EncoderTeacher:
     """The encoder of a folder written by ``SentenceTransformer.save``.
 
     Pooling comes from the folder. Embeddings are scaled to unit length when ``teacher.normalize``
@@ -30,6 +32,7 @@ def sentence_folder_teacher(settings: TeacherSettings, device: str = "cpu") -> E
     Args:
         settings: name (local folder), normalisation, length limit, batch size.
         device: where the forward pass runs.
+        notes: folder for what is known of model folders, or None.
 
     Raises:
         TeacherError: the folder is incomplete, or has a module other than Transformer, Pooling
@@ -48,7 +51,9 @@ def sentence_folder_teacher(settings: TeacherSettings, device: str = "cpu") -> E
     choices = EncoderChoices(
         _pooling(modules["Pooling"]), settings.normalize, settings.max_length, _lower(transformer)
     )
-    return EncoderTeacher(str(settings.name), transformer, choices, settings.batch_size, device)
+    return EncoderTeacher(
+        str(settings.name), transformer, choices, settings.batch_size, device, notes
+    )
 
 
 def _modules(folder: Path) -> list[tuple[str, str]]:
