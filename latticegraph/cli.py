@@ -169,11 +169,13 @@ def _train(options: argparse.Namespace, processes: Processes | None = None) -> i
     from latticegraph.distributed import ALONE
     from latticegraph.pipeline.fit_run import fit
     from latticegraph.pipeline.train_run import finish
+    from latticegraph.run_lock import RunLock
 
     processes = processes or ALONE
     if not processes.is_writer:
         logging.getLogger("latticegraph").setLevel(logging.ERROR)
-    outcome = finish(fit(config, options.resume, processes), _typed())
+    with RunLock() as lock:
+        outcome = finish(fit(config, options.resume, processes, lock=lock), _typed())
     status = 128 + int(outcome["signal"]) if outcome["reason"] == "interrupted" else 0
     if processes.is_writer:
         _show_outcome(outcome)

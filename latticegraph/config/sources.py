@@ -30,7 +30,7 @@ class TeacherSettings(Section):
     pooling: Literal["mean", "cls"] = Field("mean", description="for huggingface")
     normalize: bool = Field(True, description="scale embeddings to unit length")
     max_length: int = Field(128, ge=8, le=8192, description="tokens; longer texts are cut")
-    batch_size: int = Field(64, ge=1, description="texts per forward pass")
+    batch_size: int = Field(8, ge=1, description="texts in every forward pass")
     cache_dir: str = Field(
         "~/.cache/latticegraph/embeddings", description="folder of the embedding cache"
     )

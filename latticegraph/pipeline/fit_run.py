@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from latticegraph.pipeline.header import header_lines
 from latticegraph.pipeline.prepare import Prepared, build_model, prepare
 from latticegraph.pipeline.run_folder import FolderPlan, make_folder, plan_folder
 from latticegraph.plugins import class_paths
+from latticegraph.run_lock import RunLock
 from latticegraph.training import EmbeddingTrainer, TrainingResult, load_checkpoint_model
 from latticegraph.training.checks import check_processes
 from latticegraph.training.machine import resolve_device, training_session
@@ -60,6 +62,7 @@ def fit(
     resume: str = "false",
     processes: Processes = ALONE,
     prepared: Prepared | None = None,
+    lock: RunLock | None = None,
 ) -> FittedRun:
     """Train the cube of ``config``, without a report and its baselines.
 
@@ -74,21 +77,25 @@ def fit(
         processes: of the run. They train together; the writer makes the files. All must see the
             same files.
         prepared: text and embeddings of ``config``, where they are at hand; None reads them.
+        lock: keeps the folder for longer than this call; None: no longer.
 
     Raises:
-        LatticeGraphError: a setting, the text, the teacher, a checkpoint or the disk is at fault.
+        LatticeGraphError: a setting, the text, the teacher, a checkpoint or the disk is at fault,
+            or another process works in the folder.
     """
     check_processes(config, processes)
     report_metrics(config.data.task, config.evaluation.metrics)
     device = resolve_device(config.run, processes)
-    with training_session(config.run, device, config.model.init.reproducible):
-        plan = plan_folder(config, resume) if processes.is_writer else None
+    with ExitStack() as stack:
+        stack.enter_context(training_session(config.run, device, config.model.init.reproducible))
+        lock = stack.enter_context(RunLock()) if lock is None else lock
+        plan = plan_folder(config, resume, lock) if processes.is_writer else None
         graph, student = build_model(config, device, processes)
         header = header_lines(config, student, graph, device)
         for line in header if processes.is_writer else ():
             _log.info(line)
         prepared = prepared or prepare(config, device, processes)
-        config, run_dir, checkpoint = _folder(config, plan, processes)
+        config, run_dir, checkpoint = _folder(config, plan, processes, lock)
         trainer = EmbeddingTrainer(
             config,
             student,
@@ -109,12 +116,12 @@ def fit(
 
 
 def _folder(
-    config: Config, plan: FolderPlan | None, processes: Processes
+    config: Config, plan: FolderPlan | None, processes: Processes, lock: RunLock
 ) -> tuple[Config, Path, Path | None]:
     """Let the writer make the folder; the configuration with its name, and what to resume from."""
     found: list[str | None] = []
     if plan is not None:
-        config, run_dir = make_folder(config, plan)
+        config, run_dir = make_folder(config, plan, lock)
         found = [str(run_dir), None if plan.checkpoint is None else str(plan.checkpoint)]
     folder, checkpoint = processes.from_writer(found)
     assert folder is not None, "the writer names a folder"

@@ -27,6 +27,7 @@ from latticegraph.pipeline.model_row import ModelRow
 from latticegraph.pipeline.prepare import Prepared, text_fingerprint
 from latticegraph.pipeline.without_lattice import control_checkpoint, switched_off, train_control
 from latticegraph.plugins import class_paths
+from latticegraph.run_lock import RunLock
 from latticegraph.training import TrainingResult, load_checkpoint_model
 from latticegraph.training.machine import training_session
 
@@ -79,9 +80,13 @@ def report(run: FittedRun) -> dict[str, Any] | None:
         The report; None when a signal interrupted a control, and in every process but the writer.
 
     Raises:
-        LatticeGraphError: a metric is no finite number, or the disk refuses.
+        LatticeGraphError: a metric is no finite number, the disk refuses, or another process works
+            in the folder.
     """
-    return write_run_report(run, train_side_runs(run))
+    with RunLock() as lock:
+        if run.processes.is_writer:
+            lock.take(run.folder)
+        return write_run_report(run, train_side_runs(run))
 
 
 def write_run_report(

@@ -10,9 +10,11 @@ from pathlib import Path
 from latticegraph.config import Config, dump_config
 from latticegraph.errors import ConfigError
 from latticegraph.files import write_text
+from latticegraph.run_lock import RunLock
 from latticegraph.training import resolve_resume
 from latticegraph.training.checkpoint import read_checkpoint
 from latticegraph.training.checks import check_same_config
+from latticegraph.training.run_folder import check_unused
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +36,8 @@ class FolderPlan:
     reuse: bool
 
 
-def plan_folder(config: Config, resume: str) -> FolderPlan:
-    """Resolve ``resume`` without making anything.
+def plan_folder(config: Config, resume: str, lock: RunLock) -> FolderPlan:
+    """Resolve ``resume`` without making anything; a folder that is continued is locked.
 
     ``false`` starts anew, in the next free folder where ``run.name`` is taken. ``true`` and
     ``auto`` continue ``run.name``; ``auto`` starts there where it has no checkpoint. A path
@@ -45,29 +47,36 @@ def plan_folder(config: Config, resume: str) -> FolderPlan:
     Args:
         config: ``run.output_dir`` and ``run.name`` decide the folder.
         resume: ``false``, ``true``, ``auto`` or the path of a checkpoint.
+        lock: takes the folder before its checkpoint is read, where it is there and continued.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is of another configuration.
+        ConfigError: another process holds the folder.
     """
     path = Path(config.run.output_dir).expanduser() / (config.run.name or UNNAMED)
     if resume == "false":
         return FolderPlan(path, None, reuse=False)
+    if resume in ("true", "auto") and path.is_dir():
+        lock.take(path)
     checkpoint = resolve_resume(resume, path)
     if checkpoint is None:
         return FolderPlan(path, None, reuse=True)
-    check_same_config(checkpoint, read_checkpoint(checkpoint).config, config)
     reuse = checkpoint.resolve().parent.parent == path.resolve()
+    if reuse:
+        lock.take(path)
+    check_same_config(checkpoint, read_checkpoint(checkpoint).config, config)
     return FolderPlan(path, checkpoint, reuse)
 
 
-def make_folder(config: Config, plan: FolderPlan) -> tuple[Config, Path]:
-    """Make the folder and write ``config.yaml``, the resolved configuration, into it.
+def make_folder(config: Config, plan: FolderPlan, lock: RunLock) -> tuple[Config, Path]:
+    """Make the folder, lock it, and write ``config.yaml``, the resolved configuration, into it.
 
     Returns:
         The configuration with ``run.name`` as it turned out, and the folder.
 
     Raises:
-        ConfigError: the folder cannot be made or written.
+        ConfigError: the folder cannot be made or written, or another process holds it.
+        CheckpointError: another process made a checkpoint there after it was planned.
     """
     try:
         path = _claim(plan)
@@ -77,6 +86,10 @@ def make_folder(config: Config, plan: FolderPlan) -> tuple[Config, Path]:
             f"expected a folder in which '{plan.path}' can be made, got: {error.strerror}",
             "Free disk space, or choose another run.output_dir",
         ) from error
+    lock.take(path)
+    if plan.checkpoint is None:
+        # Another process may have come and gone since the plan.
+        check_unused(path)
     if path != plan.path:
         _log.info(
             "run folder: %s is taken (use --resume to continue it), this run goes to %s",

@@ -8,13 +8,15 @@ from latticegraph.config import Config
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.pipeline.fit_run import FittedRun, fit
 from latticegraph.pipeline.report_run import train_side_runs, write_run_report
+from latticegraph.run_lock import RunLock
 from latticegraph.training import TrainingResult
 
 
 def train(config: Config, resume: str = "false", processes: Processes = ALONE) -> dict[str, Any]:
     """:func:`~latticegraph.pipeline.fit_run.fit`, then the report of the best model.
 
-    The run folder also receives ``report.json``, ``report.md``, ``report.html`` and ``charts/``.
+    The run folder also receives ``report.json``, ``report.md``, ``report.html`` and ``charts/``. No
+    other process can work in it from the start to the end of this call.
 
     Args:
         config: the whole configuration.
@@ -29,13 +31,17 @@ def train(config: Config, resume: str = "false", processes: Processes = ALONE) -
         interruption, and in every process but the writer).
 
     Raises:
-        LatticeGraphError: a setting, the text, the teacher, a checkpoint or the disk is at fault.
+        LatticeGraphError: a setting, the text, the teacher, a checkpoint or the disk is at fault,
+            or another process works in the folder.
     """
-    return finish(fit(config, resume, processes))
+    with RunLock() as lock:
+        return finish(fit(config, resume, processes, lock=lock))
 
 
 def finish(run: FittedRun, command: str | None = None) -> dict[str, Any]:
     """Train the controls and write the report of a run; nothing after an interruption.
+
+    The caller holds the lock of the run's folder.
 
     Args:
         run: trained by :func:`~latticegraph.pipeline.fit_run.fit`.

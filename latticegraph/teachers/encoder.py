@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from latticegraph.errors import TeacherError
 from latticegraph.teachers.folder_notes import FolderFacts, folder_stamp, noted_facts
@@ -20,6 +20,8 @@ from latticegraph.teachers.load_encoder import encoder_width, load_model, load_t
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling, pool
 from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
+
+LENGTH_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,17 @@ class EncoderChoices:
 class EncoderTeacher(Teacher):
     """Embeds text with a frozen transformers encoder.
 
-    Texts are sorted by their number of tokens, so that a batch holds little padding. Padding and
-    the size of a batch change an embedding by rounding only (below 1e-5 of its length). The weights
-    are loaded at the first text and never trained.
+    An embedding does not depend on the texts it is computed with, bit for bit: every forward pass
+    has ``batch_size`` rows, the last one filled up with a repeated text, and a length that is the
+    next multiple of 8 tokens. On the CPU each pass is computed by one thread and several passes at
+    once, so the number of threads does not matter either. The weights are loaded at the first text
+    and never trained.
 
     Args:
         name: shown in logs and messages.
         folder: local model folder with ``config.json``, tokenizer and ``model.safetensors``.
         choices: pooling, normalisation, length limit.
-        batch_size: texts per forward pass.
+        batch_size: rows of every forward pass.
         device: where the forward pass runs, ``cpu`` or ``cuda``.
         notes: folder that keeps width and fingerprint of model folders, so that one that has not
             changed is neither read nor is transformers imported before a text is embedded; None
@@ -93,6 +97,18 @@ class EncoderTeacher(Teacher):
             return self._known.fingerprint
         return folder_fingerprint(self.folder, **vars(self.choices))
 
+    @property
+    def arithmetic(self) -> str:  # type: ignore[override]
+        """Processor, precision, version and shape of the passes; see :class:`Teacher`."""
+        if self.device.type == "cuda":
+            processor = torch.cuda.get_device_name(self.device)
+        else:
+            processor = torch.backends.cpu.get_cpu_capability()
+        return (
+            f"{self.device.type} {processor}, float32 {torch.get_float32_matmul_precision()}, "
+            f"torch {torch.__version__}, {self.batch_size} x multiples of {LENGTH_STEP}"
+        )
+
     @cached_property
     def _model(self) -> torch.nn.Module:
         return load_model(self.folder).to(self.device)
@@ -101,22 +117,50 @@ class EncoderTeacher(Teacher):
     def _tokenizer(self) -> Any:
         return load_tokenizer(self.folder, self.choices.max_length)
 
-    @torch.inference_mode()
     def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> Embeddings:
         """Embed ``texts``; see :class:`Teacher`."""
         embeddings_BD = np.empty((len(texts), self.dimension), dtype=np.float32)
         if not texts:
             return embeddings_BD
         tokens = self._tokenize(texts)
-        lengths = [len(ids) for ids in tokens["input_ids"]]
-        order = np.argsort(np.asarray(lengths), kind="stable")
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            embeddings_BD[rows] = self._forward(tokens, rows).cpu().numpy()
-            if progress is not None:
-                progress(len(rows))
+        with self._passes() as run:
+            batches = list(self._batches(tokens["input_ids"]))
+            for rows, found_BD in zip(
+                batches, run(lambda rows: self._forward(tokens, rows), batches), strict=True
+            ):
+                embeddings_BD[rows] = found_BD
+                if progress is not None:
+                    progress(len(rows))
         self._check_finite(embeddings_BD, texts)
         return embeddings_BD
+
+    def _batches(self, ids: list[list[int]]) -> Iterator[np.ndarray[Any, Any]]:
+        """Rows of at most ``batch_size`` texts that are padded to one length."""
+        padded = np.array([self._padded(len(row)) for row in ids])
+        for length in np.unique(padded):
+            rows = np.flatnonzero(padded == length)
+            yield from np.split(rows, range(self.batch_size, len(rows), self.batch_size))
+
+    def _padded(self, length: int) -> int:
+        return min(-(-length // LENGTH_STEP) * LENGTH_STEP, self.choices.max_length)
+
+    @contextmanager
+    def _passes(self) -> Iterator[Any]:
+        """A map over batches, in order: by as many threads as torch has, each with one of its own.
+
+        A sum that several threads share may be split differently from one pass to the next.
+        """
+        if self.device.type != "cpu":
+            yield map
+            return
+        threads = torch.get_num_threads()
+        self._model.eval()  # loaded before the threads start
+        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
 
     def _tokenize(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
         prepared = [text.lower() for text in texts] if self.choices.lower_case else list(texts)
@@ -127,23 +171,28 @@ class EncoderTeacher(Teacher):
         accepted = inspect.signature(self._model.forward).parameters
         return {key: values for key, values in encoded.items() if key in accepted}
 
-    def _forward(self, tokens: dict[str, list[list[int]]], rows: np.ndarray[Any, Any]) -> Tensor:
+    @torch.inference_mode()
+    def _forward(
+        self, tokens: dict[str, list[list[int]]], rows: np.ndarray[Any, Any]
+    ) -> Embeddings:
         fillers = {
             "input_ids": self._tokenizer.pad_token_id,
             "token_type_ids": self._tokenizer.pad_token_type_id,
         }
-        batch = {
-            key: pad_sequence(
-                [torch.tensor(values[row]) for row in rows],
-                batch_first=True,
-                padding_value=fillers.get(key, 0),
-            ).to(self.device)
-            for key, values in tokens.items()
-        }
+        filled = np.resize(rows, self.batch_size)
+        length = self._padded(max(len(tokens["input_ids"][row]) for row in rows))
+        batch = {}
+        for key, values in tokens.items():
+            batch_BL = np.full((self.batch_size, length), fillers.get(key, 0))
+            for row_L, row in zip(batch_BL, filled, strict=True):
+                row_L[: len(values[row])] = values[row]
+            batch[key] = torch.from_numpy(batch_BL).to(self.device)
         states_BLD = self._model(**batch).last_hidden_state
-        return pool(
+        pooled_BD = pool(
             states_BLD, batch["attention_mask"], self.choices.pooling, self.choices.normalize
         )
+        found_BD: Embeddings = pooled_BD[: len(rows)].cpu().numpy()
+        return found_BD
 
     def _check_finite(self, embeddings_BD: Embeddings, texts: Sequence[str]) -> None:
         bad = np.flatnonzero(~np.isfinite(embeddings_BD).all(axis=1))

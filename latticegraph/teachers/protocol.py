@@ -21,10 +21,14 @@ class Teacher(ABC):
     Attributes:
         name: shown in logs, messages and the cache.
         dimension: width D of the embeddings.
+        arithmetic: what decides the last bits of an embedding beside the fingerprint, for instance
+            the device; the cache keeps embeddings of different arithmetic apart. Empty where the
+            fingerprint decides all bits. The other texts of a call must not matter.
     """
 
     name: str
     dimension: int
+    arithmetic: str = ""
 
     @property
     @abstractmethod

@@ -1,30 +1,45 @@
-"""Append-only rows on disk, safe against kills. Shape suffixes: B texts, D width.
+"""The rows of one teacher in LMDB. Shape suffixes: B texts, D width.
 
-A store is a folder with ``meta.json`` (what it belongs to), ``rows.f32`` (raw float32 rows) and
-``keys.bin`` (SHA-256 of the UTF-8 text of each row). A row counts once its key is complete, and
-rows are on disk before their keys are written, so whatever a kill leaves half-written is not seen
-and is overwritten later.
+Every teacher has a database of its own. It holds blocks of rows, raw float32, and for each text the
+place of its row: the key is the SHA-256 of the text, the value block, row in it and checksum. Rows
+share blocks because LMDB fills its pages badly with large values: single rows of 384 numbers took
+twice their size.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
+import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import numpy as np
 
 from latticegraph.errors import CacheError
-from latticegraph.files import replace_file
+from latticegraph.teachers.environment import (
+    BYTES_PER_GB,
+    FOLDER,
+    TEACHERS,
+    Environment,
+    disk_errors,
+    folder_lock,
+    open_environment,
+    used_bytes,
+)
+from latticegraph.teachers.eviction import check_limit, make_room
 from latticegraph.teachers.protocol import Embeddings, Teacher
 
-FORMAT_VERSION = 1
-KEY_BYTES = 32
-META_FILE, ROWS_FILE, KEYS_FILE = "meta.json", "rows.f32", "keys.bin"
+FORMAT_VERSION = 2
+ROWS_TOGETHER = 64
+CHECKSUM_BYTES = 8
+_BLOCK = struct.Struct(">Q")
+_PLACE = struct.Struct(f">QH{CHECKSUM_BYTES}s")
+# A key and its place on a page of the tree that is two thirds full, and the ends of blocks.
+_OVERHEAD_BYTES = 160
 
 
 def text_digest(text: str) -> bytes:
@@ -32,163 +47,166 @@ def text_digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).digest()
 
 
+def store_name(teacher: Teacher) -> str:
+    """The database of a teacher: 64 hexadecimal digits over its fingerprint and arithmetic.
+
+    Embeddings that another device or another shape of batches computed have a database of their
+    own, because their last bits may differ.
+    """
+    if not teacher.arithmetic:
+        return teacher.fingerprint
+    text = f"{teacher.fingerprint}\n{teacher.arithmetic}"
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 class RowStore:
-    """The rows of one teacher. Every method expects the caller to hold the store's lock.
+    """The stored embeddings of one teacher.
 
     Args:
-        folder: the store's own folder; made at the first :meth:`sync`.
-        teacher: gives name, width and fingerprint for ``meta.json``.
+        cache_dir: ``teacher.cache_dir``; made at the first use.
+        teacher: gives name, width, fingerprint and arithmetic.
+        limit_gb: ``teacher.max_cache_size_gb``, in 10**9 bytes, for all teachers together.
     """
 
-    def __init__(self, folder: Path, teacher: Teacher) -> None:
-        self.folder = folder
+    def __init__(self, cache_dir: Path, teacher: Teacher, limit_gb: float) -> None:
+        self.folder = cache_dir / FOLDER
+        self._cache_dir = cache_dir
         self._teacher = teacher
+        self._limit_gb = limit_gb
         self._row_bytes = 4 * teacher.dimension
-        self._generation = ""
-        self._row_of: dict[bytes, int] = {}
+        self._name = store_name(teacher).encode("ascii")
+        self._environment: Environment | None = None
 
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._row_of
-
-    @property
-    def bytes_per_row(self) -> int:
-        """Disk space of one text, in bytes."""
-        return self._row_bytes + KEY_BYTES
-
-    @property
-    def size_bytes(self) -> int:
-        """Disk space of all rows and keys, in bytes."""
-        return len(self._row_of) * self.bytes_per_row
-
-    def sync(self) -> None:
-        """See what other processes stored, or start the store; marks it as used just now.
-
-        Raises:
-            CacheError: ``meta.json`` is damaged or belongs to something else, or the disk refuses.
-        """
-        meta_path = self.folder / META_FILE
-        try:
-            if not meta_path.is_file():
-                self._start(meta_path)
-            generation = self._checked_generation(meta_path)
-            os.utime(meta_path)
-        except OSError as error:
-            raise disk_error(self.folder, error) from error
-        if generation != self._generation:
-            self._generation, self._row_of = generation, {}
-        count = min(self._size(ROWS_FILE) // self._row_bytes, self._size(KEYS_FILE) // KEY_BYTES)
-        if count < len(self._row_of):
-            raise self._damaged(KEYS_FILE, f"{len(self._row_of)} keys", f"only {count}")
-        if count > len(self._row_of):
-            self._read_keys(count)
-
-    def read(self, keys: Sequence[bytes]) -> Embeddings:
-        """The rows of ``keys``, all of which are stored.
+    def read(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Embeddings], list[bytes]]:
+        """The stored rows of ``keys``, each compared with its checksum.
 
         Shapes:
-            returns float32 [B, D].
+            returns float32 [D] by key, copies, and the keys whose rows are damaged.
 
         Raises:
-            CacheError: a row is not finite, so the file is damaged.
+            CacheError: the files are damaged or foreign, or cannot be opened.
         """
-        if not keys:
-            return np.empty((0, self._teacher.dimension), dtype=np.float32)
-        rows = [self._row_of[key] for key in keys]
-        shape = (len(self._row_of), self._teacher.dimension)
-        stored = np.memmap(self.folder / ROWS_FILE, dtype="<f4", mode="r", shape=shape)
-        embeddings_BD: Embeddings = np.array(stored[rows], dtype=np.float32)
-        if not np.isfinite(embeddings_BD).all():
-            raise self._damaged(ROWS_FILE, "finite numbers", "NaN or infinity")
-        return embeddings_BD
+        rows: dict[bytes, Embeddings] = {}
+        damaged: list[bytes] = []
+        with disk_errors(self._cache_dir):
+            environment = self._opened()
+            with environment.read() as transaction:
+                database = environment.database(self._name, transaction)
+                for key in keys:
+                    place = transaction.get(key, db=database)
+                    if place is None:
+                        continue
+                    row = self._row(transaction, database, key, bytes(place))
+                    if row is None:
+                        damaged.append(key)
+                    else:
+                        rows[key] = np.frombuffer(row, dtype="<f4").astype(np.float32)
+        return rows, damaged
 
     def append(self, keys: Sequence[bytes], rows_BD: Embeddings) -> None:
-        """Store new rows after a :meth:`sync`; keys already there are passed over.
+        """Store rows, all of them or none; rows of the same keys are replaced.
 
         Raises:
             CacheError: the disk is full or refuses; what was stored before stays readable.
         """
-        new = [index for index, key in enumerate(keys) if key not in self._row_of]
-        count = len(self._row_of)
-        data = np.ascontiguousarray(rows_BD[new], dtype="<f4").tobytes()
-        try:
-            # First, or keys that lost their rows would claim the rows written next.
-            os.truncate(self.folder / KEYS_FILE, count * KEY_BYTES)
-            _write_at(self.folder / ROWS_FILE, count * self._row_bytes, data)
-            key_bytes = b"".join(keys[index] for index in new)
-            _write_at(self.folder / KEYS_FILE, count * KEY_BYTES, key_bytes)
-        except OSError as error:
-            raise disk_error(self.folder, error) from error
-        self._row_of.update((keys[index], count + place) for place, index in enumerate(new))
+        data_BD = np.ascontiguousarray(rows_BD, dtype="<f4")
+        with disk_errors(self._cache_dir), folder_lock(self._cache_dir):
+            environment = self._opened_under_lock()
+            with environment.write() as transaction:
+                needed = self._bytes_for(len(keys))
+                make_room(environment, transaction, self._name, needed, self._limit_gb)
+                database = environment.database(self._name, transaction)
+                number = self._register(environment, transaction)["blocks"]
+                for start in range(0, len(keys), ROWS_TOGETHER):
+                    rows = [row.tobytes() for row in data_BD[start : start + ROWS_TOGETHER]]
+                    transaction.put(_BLOCK.pack(number), b"".join(rows), db=database)
+                    for slot, row in enumerate(rows):
+                        key = keys[start + slot]
+                        place = _PLACE.pack(number, slot, _checksum(key, row))
+                        transaction.put(key, place, db=database)
+                    number += 1
+                self._register(environment, transaction, blocks=number)
 
-    def _start(self, meta_path: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in (ROWS_FILE, KEYS_FILE):
-            (self.folder / name).write_bytes(b"")
-        # By the generation a process that holds row numbers sees that the store was dropped.
-        meta = self._owner() | {"generation": uuid.uuid4().hex}
-        text = json.dumps(meta, indent=1).encode("utf-8")
-        replace_file(meta_path, lambda temporary: temporary.write_bytes(text))
+    def check_room(self, count: int) -> None:
+        """Refuse ``count`` further rows that would not fit even without all other teachers.
 
-    def _owner(self) -> dict[str, Any]:
-        return {
+        Raises:
+            CacheError: naming the size that is needed.
+        """
+        with disk_errors(self._cache_dir):
+            environment = self._opened()
+            with environment.read() as transaction:
+                held = used_bytes(environment, transaction, self._name)
+        check_limit(self.folder, held + self._bytes_for(count), self._limit_gb)
+
+    def _bytes_for(self, count: int) -> int:
+        return count * (self._row_bytes + _OVERHEAD_BYTES)
+
+    def _row(
+        self, transaction: lmdb.Transaction, database: Any, key: bytes, place: bytes
+    ) -> bytes | None:
+        """The bytes of a row; None where they are not those that were stored."""
+        if len(place) != _PLACE.size:
+            return None
+        number, slot, checksum = _PLACE.unpack(place)
+        block = transaction.get(_BLOCK.pack(number), db=database)
+        row = bytes(block[slot * self._row_bytes :][: self._row_bytes]) if block else b""
+        return row if _checksum(key, row) == checksum else None
+
+    def _opened(self) -> Environment:
+        """The environment, with this teacher registered in it."""
+        if self._environment is not None and self._environment.is_current():
+            return self._environment
+        with folder_lock(self._cache_dir):
+            return self._opened_under_lock()
+
+    def _opened_under_lock(self) -> Environment:
+        if self._environment is None or not self._environment.is_current():
+            self._environment = open_environment(self._cache_dir, self._limit_gb * BYTES_PER_GB)
+            with self._environment.write() as transaction:
+                self._environment.database(self._name, transaction, make=True)
+                self._register(self._environment, transaction)
+        return self._environment
+
+    def _register(
+        self, environment: Environment, transaction: lmdb.Transaction, blocks: int | None = None
+    ) -> dict[str, Any]:
+        """Note whose rows these are, how many blocks there are, and that they were just used."""
+        teachers = environment.database(TEACHERS, transaction, make=True)
+        stored = transaction.get(self._name, db=teachers)
+        # The name is for people: one model may be reached by several paths.
+        record: dict[str, Any] = {
             "format": FORMAT_VERSION,
             "dimension": self._teacher.dimension,
             "fingerprint": self._teacher.fingerprint,
+            "arithmetic": self._teacher.arithmetic,
             "teacher": self._teacher.name,
         }
+        known = {"blocks": 0} if stored is None else self._checked(bytes(stored), record)
+        record["blocks"] = known["blocks"] if blocks is None else blocks
+        record["used_at"] = time.time()
+        transaction.put(self._name, json.dumps(record).encode("utf-8"), db=teachers)
+        return record
 
-    def _checked_generation(self, meta_path: Path) -> str:
+    def _checked(self, stored: bytes, own: dict[str, Any]) -> dict[str, Any]:
         try:
-            meta = json.loads(meta_path.read_text(encoding="utf-8"))
-            generation = str(meta.pop("generation"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._damaged(META_FILE, "JSON with a generation", str(error)) from error
-        # The name is for people: one model may be reached by several paths.
-        expected = self._owner() | {"teacher": meta.get("teacher")}
-        for key, value in expected.items():
-            if meta.get(key) != value:
-                raise self._damaged(META_FILE, f"{key} {value!r}", repr(meta.get(key)))
-        return generation
+            known = json.loads(stored)
+            int(known["blocks"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._foreign("a record in JSON", str(error)) from error
+        for key in ("format", "dimension", "fingerprint", "arithmetic"):
+            if known.get(key) != own[key]:
+                raise self._foreign(f"{key} {own[key]!r}", repr(known.get(key)))
+        return dict(known)
 
-    def _read_keys(self, count: int) -> None:
-        known = len(self._row_of)
-        with (self.folder / KEYS_FILE).open("rb") as file:
-            file.seek(known * KEY_BYTES)
-            data = file.read((count - known) * KEY_BYTES)
-        for row in range(known, count):
-            start = (row - known) * KEY_BYTES
-            self._row_of[data[start : start + KEY_BYTES]] = row
-        if len(self._row_of) != count:
-            raise self._damaged(KEYS_FILE, f"{count} different keys", f"{len(self._row_of)}")
-
-    def _size(self, name: str) -> int:
-        path = self.folder / name
-        if not path.is_file():
-            raise self._damaged(name, "a file", "nothing")
-        return path.stat().st_size
-
-    def _damaged(self, name: str, expected: str, got: str) -> CacheError:
+    def _foreign(self, expected: str, got: str) -> CacheError:
         return CacheError(
-            str(self.folder / name),
+            str(self.folder),
             f"expected {expected} for the teacher '{self._teacher.name}', got {got}",
             f"Delete the folder '{self.folder}'; its embeddings will be computed anew",
         )
 
 
-def disk_error(folder: Path, error: OSError) -> CacheError:
-    """The error for a cache folder that cannot be written: full disk, no right, no folder."""
-    return CacheError(
-        "teacher.cache_dir",
-        f"expected to write the embedding cache in '{folder}', got: {error.strerror or error}",
-        "Free space on that disk or set teacher.cache_dir to another folder; embeddings stored so "
-        "far are kept",
-    )
-
-
-def _write_at(path: Path, position: int, data: bytes) -> None:
-    with path.open("r+b") as file:
-        file.truncate(position)
-        file.seek(position)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _checksum(key: bytes, row: bytes) -> bytes:
+    """Of the text's digest too: a place that points to another row is found."""
+    return hashlib.blake2b(key + row, digest_size=CHECKSUM_BYTES).digest()

@@ -142,7 +142,7 @@ def test_fit_pays_for_no_baseline_and_report_completes_the_run(
     run = fit(make_config())
     assert (run.folder, run.result.reason) == (tmp_path / "runs" / "small", "finished")
     names = {path.name for path in run.folder.iterdir()}
-    assert names == {"checkpoints", "config.yaml", "metrics.jsonl", "model", "tensorboard"}
+    assert names == {".lock", "checkpoints", "config.yaml", "metrics.jsonl", "model", "tensorboard"}
     made = report_of(run)
     assert made == json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
     check_same(made, REFERENCE["reconstruction"])

@@ -10,26 +10,31 @@ import pytest
 import torch
 
 from latticegraph.config import TeacherSettings
-from latticegraph.teachers.protocol import Embeddings, ProgressCallback
+from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog", "sat", "ran", "far"]
 
 
-class LengthTeacher:
+class LengthTeacher(Teacher):
     """Embeds a text as (characters, spaces, 1) and remembers what it was asked."""
 
     def __init__(self, fingerprint: str = "a" * 64) -> None:
         self.name = "length"
         self.dimension = 3
-        self.fingerprint = fingerprint
+        self.own_fingerprint = fingerprint
         self.asked: list[str] = []
+        self.scale = 1.0
+
+    @property
+    def fingerprint(self) -> str:
+        return self.own_fingerprint
 
     def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> Embeddings:
         self.asked += texts
         if progress is not None:
             progress(len(texts))
         rows = [(len(text), text.count(" "), 1) for text in texts]
-        return np.array(rows, dtype=np.float32).reshape(-1, 3)
+        return (self.scale * np.array(rows).reshape(-1, 3)).astype(np.float32)
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,8 @@
-"""The embedding cache: what it remembers; kills, other processes, full and damaged disks."""
+"""The embedding cache: what it remembers; kills, other processes, full disks."""
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +13,10 @@ import pytest
 from filelock import FileLock
 
 from latticegraph.config import TeacherSettings
-from latticegraph.errors import CacheError
+from latticegraph.errors import CacheError, TeacherError
 from latticegraph.teachers import cache as cache_module
-from latticegraph.teachers import store as store_module
 from latticegraph.teachers.cache import EmbeddingCache
-from latticegraph.teachers.eviction import lock_path
+from latticegraph.teachers.environment import lock_path
 
 TEXTS = ["a b", "abc d", "x", "", "emoji 🙂 here"]
 EXPECTED = [[3, 1, 1], [5, 1, 1], [1, 0, 1], [0, 0, 1], [12, 2, 1]]
@@ -59,10 +53,25 @@ def test_embed_asks_the_teacher_only_once_across_caches(
 def test_embed_keeps_teachers_apart(
     cache_settings: TeacherSettings, make_teacher: Callable[[str], Any]
 ) -> None:
-    EmbeddingCache(cache_settings, make_teacher("a")).embed(TEXTS)
-    other = make_teacher("b")
+    one, other = make_teacher("a"), make_teacher("b")
+    other.scale = 2.0
+    EmbeddingCache(cache_settings, one).embed(TEXTS)
     EmbeddingCache(cache_settings, other).embed(TEXTS)
-    assert len(other.asked) == len(TEXTS)
+    for teacher, scale in ((one, 1), (other, 2)):
+        teacher.asked.clear()
+        found = EmbeddingCache(cache_settings, teacher).embed(TEXTS)
+        np.testing.assert_array_equal(found, scale * np.array(EXPECTED))
+        assert teacher.asked == []
+
+
+def test_embed_keeps_arithmetic_apart(cache_settings: TeacherSettings, teacher: Any) -> None:
+    EmbeddingCache(cache_settings, teacher).embed(TEXTS)
+    teacher.arithmetic, teacher.scale = "cuda, float32", 1 + 1e-6
+    cache = EmbeddingCache(cache_settings, teacher)
+    assert cache.embed(TEXTS)[0, 0] == np.float32(3 * (1 + 1e-6))
+    assert cache.hits == 0
+    teacher.arithmetic = ""
+    assert EmbeddingCache(cache_settings, teacher).embed(TEXTS)[0, 0] == 3
 
 
 def test_embed_asks_in_an_order_that_does_not_depend_on_the_input(
@@ -97,52 +106,23 @@ def test_embed_goes_on_after_an_interruption(
     assert teacher.asked == texts[8:]
 
 
-@pytest.mark.parametrize(
-    ("rows_cut", "keys_cut", "kept"),
-    [(0, 5, 4), (7, 0, 4), (0, 32, 4), (12, 0, 4), (30, 70, 2), (60, 0, 0)],
-)
-def test_embed_passes_over_what_a_kill_left_half_written(
-    cache_settings: TeacherSettings, teacher: Any, rows_cut: int, keys_cut: int, kept: int
-) -> None:
-    cache = EmbeddingCache(cache_settings, teacher)
-    cache.embed(TEXTS)
-    for name, cut in (("rows.f32", rows_cut), ("keys.bin", keys_cut)):
-        path = cache.folder / name
-        os.truncate(path, path.stat().st_size - cut)
-    again = EmbeddingCache(cache_settings, teacher)
-    np.testing.assert_array_equal(again.embed(TEXTS), EXPECTED)
-    assert (again.hits, again.misses) == (kept, 5 - kept)
-    assert (cache.folder / "rows.f32").stat().st_size == 5 * 12
-    np.testing.assert_array_equal(EmbeddingCache(cache_settings, teacher).embed(TEXTS), EXPECTED)
-
-
-def test_embed_starts_anew_when_a_kill_came_before_the_first_row(
-    cache_settings: TeacherSettings, teacher: Any
-) -> None:
-    cache = EmbeddingCache(cache_settings, teacher)
-    cache.folder.mkdir(parents=True)
-    (cache.folder / "rows.f32").write_bytes(b"half")
-    np.testing.assert_array_equal(cache.embed(TEXTS), EXPECTED)
-
-
-def test_embed_never_gives_new_rows_to_keys_that_lost_theirs(
+def test_embed_skips_what_another_process_finished_meanwhile(
     cache_settings: TeacherSettings, teacher: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = EmbeddingCache(cache_settings, teacher)
-    cache.embed(TEXTS)
-    os.truncate(cache.folder / "rows.f32", 0)
-    write = store_module._write_at
+    monkeypatch.setattr(cache_module, "BLOCK_TEXTS", 4)
+    texts = ["x" * length for length in range(12)]
+    encode = teacher.encode
 
-    def die_before_the_keys(path: Path, position: int, data: bytes) -> None:
-        if path.name == "keys.bin":
-            raise KeyboardInterrupt
-        write(path, position, data)
+    def and_so_does_another(asked: list[str], progress: Any = None) -> Any:
+        if "x" in asked:
+            other = type(teacher)()
+            EmbeddingCache(cache_settings, other).embed(texts[4:9])
+        return encode(asked, progress)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_write_at", die_before_the_keys)
-        with pytest.raises(KeyboardInterrupt):
-            EmbeddingCache(cache_settings, teacher).embed(["another text", "and one more of them"])
-    np.testing.assert_array_equal(EmbeddingCache(cache_settings, teacher).embed(TEXTS), EXPECTED)
+    teacher.encode = and_so_does_another
+    found = EmbeddingCache(cache_settings, teacher).embed(texts)
+    np.testing.assert_array_equal(found[:, 0], np.arange(12))
+    assert teacher.asked == texts[:4] + texts[9:]
 
 
 def test_embed_waits_while_another_process_writes(
@@ -150,82 +130,32 @@ def test_embed_waits_while_another_process_writes(
 ) -> None:
     cache = EmbeddingCache(cache_settings, teacher)
     cache.embed(TEXTS[:1])
-    with FileLock(lock_path(cache.folder)):
+    with FileLock(lock_path(Path(cache_settings.cache_dir))):
         thread = threading.Thread(target=cache.embed, args=(TEXTS,))
         thread.start()
         thread.join(0.2)
         assert thread.is_alive()
-        assert teacher.asked == TEXTS[:1]
     thread.join(10)
     assert not thread.is_alive()
+    assert EmbeddingCache(cache_settings, teacher).embed(TEXTS).tolist() == EXPECTED
     assert sorted(teacher.asked) == sorted(TEXTS)
 
 
-def test_embed_survives_two_processes_writing_at_once(
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_embed_on_a_full_disk_keeps_what_was_stored(
     cache_settings: TeacherSettings, teacher: Any
 ) -> None:
-    script = textwrap.dedent("""
-        import sys, types
-        import numpy as np
-        from latticegraph.config import TeacherSettings
-        from latticegraph.teachers import cache
-        cache.BLOCK_TEXTS = 4
-        folder, start = sys.argv[1], int(sys.argv[2])
-        encode = lambda texts, progress: np.array(
-            [(len(t), t.count(" "), 1) for t in texts], dtype=np.float32)
-        teacher = types.SimpleNamespace(
-            name="length", dimension=3, fingerprint="a" * 64, encode=encode)
-        settings = TeacherSettings(dimension=3, cache_dir=folder, batch_size=4)
-        texts = ["x" * n for n in range(start, start + 150)]
-        print("ready", flush=True)
-        sys.stdin.readline()
-        found = cache.EmbeddingCache(settings, teacher).embed(texts)
-        assert (found[:, 0] == range(start, start + 150)).all()
-    """)
-    command = [sys.executable, "-c", script, cache_settings.cache_dir]
-    root = Path(cache_module.__file__).parents[2]
-    pipe = subprocess.PIPE
-    processes = [
-        subprocess.Popen(
-            [*command, str(start)], stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=root
-        )
-        for start in (0, 50)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-    cache = EmbeddingCache(cache_settings, teacher)
-    found = cache.embed(["x" * length for length in range(200)])
-    np.testing.assert_array_equal(found[:, 0], np.arange(200))
-    assert (cache.hits, cache.misses) == (200, 0)
-    assert (cache.folder / "keys.bin").stat().st_size == 200 * 32
+    import resource
 
-
-def test_embed_on_a_full_disk_keeps_what_was_stored(
-    cache_settings: TeacherSettings, teacher: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
     cache = EmbeddingCache(cache_settings, teacher)
     cache.embed(TEXTS[:3])
-
-    def full(path: Path, position: int, data: bytes) -> None:
-        with path.open("r+b") as file:
-            file.seek(position)
-            file.write(data[:5])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_write_at", full)
-        with pytest.raises(
-            CacheError, match=r"teacher\.cache_dir: .* got: No space left on device\. Free space on"
-        ):
-            cache.embed(TEXTS)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(CacheError, match=r"teacher\.cache_dir: .*\. Free space on that disk"):
+            cache.embed(["y" * length for length in range(2000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     again = EmbeddingCache(cache_settings, teacher)
     np.testing.assert_array_equal(again.embed(TEXTS[:3]), EXPECTED[:3])
     assert (again.hits, again.misses) == (3, 0)
@@ -240,38 +170,12 @@ def test_embed_where_no_folder_can_be_made_is_an_error(
         EmbeddingCache(cache_settings, teacher).embed(TEXTS)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"fingerprint": "b" * 64},
-            r"expected fingerprint 'a+' for the teacher 'length', got 'b+'",
-        ),
-        ({"dimension": 4}, r"expected dimension 3 .*, got 4"),
-        ({"format": 99}, r"expected format 1 .*, got 99"),
-    ],
-)
-def test_embed_refuses_a_foreign_store(
-    cache_settings: TeacherSettings, teacher: Any, change: dict[str, Any], message: str
+def test_embed_refuses_a_teacher_of_another_width_with_the_same_fingerprint(
+    cache_settings: TeacherSettings, teacher: Any
 ) -> None:
-    cache = EmbeddingCache(cache_settings, teacher)
-    cache.embed(TEXTS)
-    path = cache.folder / "meta.json"
-    path.write_text(
-        json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8"
-    )
-    with pytest.raises(CacheError, match=rf"meta\.json: {message}\. Delete the folder"):
-        EmbeddingCache(cache_settings, teacher).embed(TEXTS)
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[1]", "nonsense"])
-def test_embed_refuses_a_damaged_meta_file(
-    cache_settings: TeacherSettings, teacher: Any, content: str
-) -> None:
-    cache = EmbeddingCache(cache_settings, teacher)
-    cache.embed(TEXTS)
-    (cache.folder / "meta.json").write_text(content, encoding="utf-8")
-    with pytest.raises(CacheError, match=r"meta\.json: expected JSON with a generation"):
+    EmbeddingCache(cache_settings, teacher).embed(TEXTS)
+    teacher.dimension = 4
+    with pytest.raises(CacheError, match=r"expected dimension 4 for .* got 3\. Delete the folder"):
         EmbeddingCache(cache_settings, teacher).embed(TEXTS)
 
 
@@ -285,23 +189,36 @@ def test_embed_accepts_a_store_under_another_name(
     assert cache.hits == 5
 
 
-def test_embed_refuses_damaged_rows_and_keys(cache_settings: TeacherSettings, teacher: Any) -> None:
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (np.full((5, 3), np.nan, np.float32), "NaN or infinity"),
+        (np.ones((5, 3)), r"float64 \[5, 3\]"),
+        (np.ones((4, 3), np.float32), r"float32 \[4, 3\]"),
+    ],
+)
+def test_embed_stores_nothing_that_is_no_embedding(
+    cache_settings: TeacherSettings, teacher: Any, rows: Any, says: str
+) -> None:
+    encode, teacher.encode = teacher.encode, lambda texts, progress: rows
+    with pytest.raises(TeacherError, match=rf"expected finite float32 \[5, 3\] .* got {says}"):
+        EmbeddingCache(cache_settings, teacher).embed(TEXTS)
+    teacher.encode = encode
     cache = EmbeddingCache(cache_settings, teacher)
+    np.testing.assert_array_equal(cache.embed(TEXTS), EXPECTED)
+    assert cache.hits == 0
+
+
+def test_folders_of_an_earlier_version_are_named(
+    cache_settings: TeacherSettings, teacher: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Path(cache_settings.cache_dir) / ("a" * 64)
+    old.mkdir(parents=True)
+    (old / "rows.f32").write_bytes(bytes(5 * 12))
+    (old.parent / "my-notes").mkdir()
+    cache = EmbeddingCache(cache_settings, teacher)
+    np.testing.assert_array_equal(cache.embed(TEXTS), EXPECTED)
     cache.embed(TEXTS)
-    rows, keys = cache.folder / "rows.f32", cache.folder / "keys.bin"
-    good = rows.read_bytes()
-    rows.write_bytes(b"\xff" * len(good))
-    with pytest.raises(
-        CacheError, match=r"rows\.f32: expected finite numbers .* Delete the folder"
-    ):
-        EmbeddingCache(cache_settings, teacher).embed(TEXTS)
-    rows.write_bytes(good)
-    keys.write_bytes(bytes(5 * 32))
-    with pytest.raises(CacheError, match=r"keys\.bin: expected 5 different keys .*, got 1"):
-        EmbeddingCache(cache_settings, teacher).embed(TEXTS)
-    keys.write_bytes(b"")
-    with pytest.raises(CacheError, match=r"keys\.bin: expected 5 keys .*, got only 0"):
-        cache.embed(TEXTS)
-    keys.unlink()
-    with pytest.raises(CacheError, match=r"keys\.bin: expected a file .*, got nothing"):
-        EmbeddingCache(cache_settings, teacher).embed(TEXTS)
+    (message,) = caplog.messages
+    assert f"'{old}' holds embeddings (0.0 MB) of an earlier version" in message
+    assert (old / "rows.f32").exists()

@@ -43,16 +43,54 @@ def test_encode_equals_a_forward_pass_by_hand(
     np.testing.assert_allclose(teacher.encode(TEXTS)[0], by_hand.numpy(), atol=1e-5)
 
 
-def test_encode_restores_the_order_and_needs_no_particular_batch(encoder_folder: Path) -> None:
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_embedding_depends_on_its_text_alone_bit_for_bit(
+    encoder_folder: Path, batch_size: int
+) -> None:
     teacher = make(encoder_folder)
-    teacher.batch_size = 2
+    teacher.batch_size = batch_size
     together = teacher.encode(TEXTS)
     one_by_one = np.concatenate([teacher.encode([text]) for text in TEXTS])
     assert together.dtype == np.float32
     assert together.shape == (6, 32)
-    np.testing.assert_allclose(together, one_by_one, atol=1e-5)
+    np.testing.assert_array_equal(together, one_by_one)
+    np.testing.assert_array_equal(teacher.encode(TEXTS[::-1])[::-1], together)
+    np.testing.assert_array_equal(teacher.encode(TEXTS[2:] * 3)[-4:], together[2:])
     assert np.abs(together[0] - together[1]).max() > 1e-3
-    np.testing.assert_array_equal(together, teacher.encode(TEXTS))
+
+
+def test_every_forward_pass_has_one_of_few_shapes(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder, max_length=20)
+    teacher.batch_size = 4
+    shapes: list[tuple[int, ...]] = []
+    teacher._model.register_forward_pre_hook(
+        lambda _, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    teacher.encode(["cat " * length for length in range(1, 31)])
+    # 2 tokens belong to the tokenizer: 6 texts of up to 8 tokens, 8 of up to 16, the rest is cut.
+    assert sorted(shapes) == [(4, 8)] * 2 + [(4, 16)] * 2 + [(4, 20)] * 4
+
+
+def test_number_of_threads_does_not_matter_and_is_kept(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder)
+    teacher.batch_size = 2
+    texts = ["cat " * length + "dog" for length in range(14)]
+    one = teacher.encode(texts)
+    torch.set_num_threads(3)
+    counted = []
+    teacher._model.register_forward_pre_hook(lambda *_: counted.append(torch.get_num_threads()))
+    np.testing.assert_array_equal(teacher.encode(texts), one)
+    assert set(counted) == {1}
+    assert torch.get_num_threads() == 3
+
+
+def test_arithmetic_names_device_precision_and_shape(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder)
+    before = teacher.arithmetic
+    assert before.startswith("cpu ")
+    assert "float32" in before
+    teacher.batch_size += 1
+    assert teacher.arithmetic != before
 
 
 def test_encode_of_no_text_is_empty(encoder_folder: Path) -> None:
@@ -64,7 +102,7 @@ def test_encode_reports_progress_in_texts(encoder_folder: Path) -> None:
     teacher = make(encoder_folder)
     teacher.batch_size = 4
     teacher.encode(TEXTS, counts.append)
-    assert counts == [4, 2]
+    assert counts == [4, 2]  # all have up to 8 tokens
 
 
 def test_encode_cuts_texts_at_max_length(encoder_folder: Path) -> None:

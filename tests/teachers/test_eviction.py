@@ -3,101 +3,139 @@
 from __future__ import annotations
 
 import logging
-import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from latticegraph.config import TeacherSettings
 from latticegraph.errors import CacheError
 from latticegraph.teachers.cache import EmbeddingCache
-from latticegraph.teachers.eviction import lock_path
 
-# One text takes 3 float32 and a key of 32 bytes.
-BYTES_PER_TEXT = 44
-TEXTS = [f"text {number}" for number in range(10)]
+# Estimated: 3 float32 and 160 bytes of the tree around them; so small rows take about 105 in truth.
+BYTES_PER_TEXT = 172
+TEXTS = [f"text {number}" for number in range(1000)]
 
 
 def limited(settings: TeacherSettings, texts: float) -> TeacherSettings:
     return settings.model_copy(update={"max_cache_size_gb": texts * BYTES_PER_TEXT / 1e9})
 
 
-def fill(settings: TeacherSettings, teacher: Any, used_at: float) -> EmbeddingCache:
-    cache = EmbeddingCache(settings, teacher)
-    cache.embed(TEXTS)
-    os.utime(cache.folder / "meta.json", (used_at, used_at))
-    return cache
+@pytest.fixture
+def fill(
+    cache_settings: TeacherSettings, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Any, float], EmbeddingCache]:
+    """Store all texts of a teacher as if it happened at another time."""
+
+    def store(teacher: Any, used_at: float) -> EmbeddingCache:
+        cache = EmbeddingCache(cache_settings, teacher)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda: used_at)
+            cache.embed(TEXTS)
+        return cache
+
+    return store
 
 
-def stored(cache: EmbeddingCache) -> bool:
-    return (cache.folder / "rows.f32").exists()
+def stored(settings: TeacherSettings, teacher: Any) -> bool:
+    """Whether its rows are there; asked of the files, so that nothing counts as used."""
+    store = EmbeddingCache(settings, teacher)._store
+    store._register = lambda *_, **__: {}  # type: ignore[method-assign]
+    keys = store.read([store_key(text) for text in TEXTS])[0]
+    assert len(keys) in (0, len(TEXTS))
+    return len(keys) > 0
+
+
+def store_key(text: str) -> bytes:
+    from latticegraph.teachers.store import text_digest
+
+    return text_digest(text)
 
 
 def test_make_room_drops_the_least_recently_used_teacher(
     cache_settings: TeacherSettings,
     make_teacher: Callable[[str], Any],
+    fill: Callable[[Any, float], EmbeddingCache],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    newer = fill(cache_settings, make_teacher("a"), 2000.0)
-    older = fill(cache_settings, make_teacher("b"), 1000.0)
+    fill(make_teacher("a"), 2000.0)
+    fill(make_teacher("b"), 1000.0)
     with caplog.at_level(logging.INFO):
-        EmbeddingCache(limited(cache_settings, 25), make_teacher("c")).embed(TEXTS)
-    assert stored(newer)
-    assert not stored(older)
-    assert str(older.folder) in caplog.text
-    EmbeddingCache(limited(cache_settings, 10), make_teacher("c")).embed(TEXTS)
-    assert stored(newer), "nothing new was stored, so nothing is dropped"
+        EmbeddingCache(limited(cache_settings, 1700), make_teacher("c")).embed(TEXTS)
+    assert stored(cache_settings, make_teacher("a"))
+    assert not stored(cache_settings, make_teacher("b"))
+    assert "dropped the embeddings of 'length' from the cache" in caplog.text
+    EmbeddingCache(limited(cache_settings, 1100), make_teacher("c")).embed(TEXTS)
+    assert stored(cache_settings, make_teacher("a")), "nothing was stored, so nothing is dropped"
 
 
 def test_make_room_counts_use_not_age(
-    cache_settings: TeacherSettings, make_teacher: Callable[[str], Any]
+    cache_settings: TeacherSettings,
+    make_teacher: Callable[[str], Any],
+    fill: Callable[[Any, float], EmbeddingCache],
 ) -> None:
-    first = fill(cache_settings, make_teacher("a"), 1000.0)
-    second = fill(cache_settings, make_teacher("b"), 2000.0)
+    fill(make_teacher("a"), 1000.0)
+    fill(make_teacher("b"), 2000.0)
     EmbeddingCache(cache_settings, make_teacher("a")).embed(TEXTS[:1])
-    EmbeddingCache(limited(cache_settings, 25), make_teacher("c")).embed(TEXTS)
-    assert stored(first)
-    assert not stored(second)
+    EmbeddingCache(limited(cache_settings, 1700), make_teacher("c")).embed(TEXTS)
+    assert stored(cache_settings, make_teacher("a"))
+    assert not stored(cache_settings, make_teacher("b"))
 
 
-def test_make_room_never_touches_other_folders_or_stores_in_use(
+def test_file_stays_near_the_limit_whatever_passes_through(
     cache_settings: TeacherSettings, make_teacher: Callable[[str], Any]
 ) -> None:
-    busy = fill(cache_settings, make_teacher("a"), 1000.0)
-    foreign = Path(cache_settings.cache_dir) / "my-notes"
-    foreign.mkdir()
-    (foreign / "meta.json").write_text("{}" * 1000, encoding="utf-8")
-    with FileLock(lock_path(busy.folder)):
-        EmbeddingCache(limited(cache_settings, 10), make_teacher("c")).embed(TEXTS)
-    assert stored(busy)
-    assert (foreign / "meta.json").exists()
+    small = limited(cache_settings, 1500)
+    for digit in "abcdef" * 2:
+        cache = EmbeddingCache(small, make_teacher(digit))
+        np.testing.assert_array_equal(cache.embed(TEXTS)[:, 1], 1)
+        assert cache.hits == 0
+    path = cache.folder / "data.mdb"
+    assert path.stat().st_size < 3 * 1500 * BYTES_PER_TEXT
+
+
+def test_make_room_never_touches_other_files(
+    cache_settings: TeacherSettings,
+    make_teacher: Callable[[str], Any],
+    fill: Callable[[Any, float], EmbeddingCache],
+) -> None:
+    fill(make_teacher("a"), 1000.0)
+    foreign = Path(cache_settings.cache_dir) / "my-notes.txt"
+    foreign.write_text("mine" * 1000, encoding="utf-8")
+    EmbeddingCache(limited(cache_settings, 1100), make_teacher("c")).embed(TEXTS)
+    assert not stored(cache_settings, make_teacher("a"))
+    assert foreign.exists()
 
 
 def test_make_room_for_too_much_text_is_an_error_before_any_work(
-    cache_settings: TeacherSettings, make_teacher: Callable[[str], Any]
+    cache_settings: TeacherSettings,
+    make_teacher: Callable[[str], Any],
+    fill: Callable[[Any, float], EmbeddingCache],
 ) -> None:
-    kept = fill(cache_settings, make_teacher("a"), 1000.0)
+    fill(make_teacher("a"), 1000.0)
     teacher = make_teacher("b")
     with pytest.raises(
         CacheError,
-        match=r"teacher\.max_cache_size_gb: expected at least 4\.4e-07 GB .* got 3\.96e-07\. Raise",
+        match=r"teacher\.max_cache_size_gb: expected at least 0\.000172 GB .* got 0\.000171828\. R",
     ):
-        EmbeddingCache(limited(cache_settings, 9), teacher).embed(TEXTS)
+        EmbeddingCache(limited(cache_settings, 999), teacher).embed(TEXTS)
     assert teacher.asked == []
-    assert stored(kept)
+    assert stored(cache_settings, make_teacher("a"))
 
 
-def test_embed_goes_on_after_its_own_store_was_dropped(
-    cache_settings: TeacherSettings, make_teacher: Callable[[str], Any]
+def test_embed_goes_on_after_its_own_rows_were_dropped(
+    cache_settings: TeacherSettings,
+    make_teacher: Callable[[str], Any],
+    fill: Callable[[Any, float], EmbeddingCache],
 ) -> None:
-    cache = fill(cache_settings, make_teacher("a"), 1000.0)
-    EmbeddingCache(limited(cache_settings, 10), make_teacher("b")).embed(TEXTS)
-    assert not stored(cache)
+    cache = fill(make_teacher("a"), 1000.0)
+    EmbeddingCache(limited(cache_settings, 1100), make_teacher("b")).embed(TEXTS)
     found = cache.embed([*TEXTS[:4], "a new text"])
     np.testing.assert_array_equal(found[:, 0], [6, 6, 6, 6, 10])
-    assert (cache.hits, cache.misses) == (0, 15)
-    assert (cache.folder / "rows.f32").stat().st_size == 5 * 12
+    assert (cache.hits, cache.misses) == (0, 1005)
+    again = EmbeddingCache(cache_settings, make_teacher("a"))
+    again.embed(TEXTS[:5])
+    assert (again.hits, again.misses) == (4, 1)
