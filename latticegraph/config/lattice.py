@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,9 @@ from latticegraph.config.section import Section
 def exact(value: float) -> Fraction:
     """The fraction a person means by a decimal such as 0.1 (a float only approximates it)."""
     return Fraction(repr(value))
+
+
+Side = Annotated[int, Field(le=2048)]
 
 
 class LatticeSettings(Section):
@@ -29,7 +32,7 @@ class LatticeSettings(Section):
         DISTANT      functional < d <= max_radius * distant_distance_ratio
     """
 
-    dimensions: tuple[int, int, int] = Field(
+    dimensions: tuple[Side, Side, Side] = Field(
         (8, 8, 8), description="cells along the three axes; each >= 2"
     )
     adaptive_radius_ratio: float = Field(
@@ -37,7 +40,10 @@ class LatticeSettings(Section):
     )
     adaptive_radius_min: float = Field(1.0, gt=0, description="lower clamp of the radius, in cells")
     adaptive_radius_max: float = Field(
-        50.0, gt=0, description="upper clamp of the radius, in cells"
+        50.0,
+        gt=0,
+        le=64,
+        description="upper clamp of the radius, in cells; the offsets within 64 are a million",
     )
     local_distance_ratio: float = Field(0.1, ge=0, le=1, description="local radius / max_radius")
     functional_distance_ratio: float = Field(

@@ -10,10 +10,10 @@ from latticegraph.config.keys import find, names_in, suggest
 from latticegraph.errors import ConfigError
 
 EXPECTED = {
-    "greater_than": "a number above {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "less_than": "a number below {lt:g}",
-    "less_than_equal": "at most {le:g}",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "at most {le}",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -24,6 +24,8 @@ EXPECTED = {
     "bool_parsing": "true or false",
     "string_type": "text",
     "tuple_type": "a list",
+    "truth_value": "a number, not true or false",
+    "truth_values": "numbers, not true or false",
     "model_type": "a section with keys",
     "literal_error": "{expected}",
 }
@@ -69,7 +71,11 @@ def _expected(problem: Any) -> str:
     text = EXPECTED.get(problem["type"])
     if text is None:
         return str(problem["msg"]).removeprefix("Input should be ")
-    return text.format(**problem.get("ctx", {}))
+    bounds = {
+        key: f"{value:g}" if isinstance(value, float) else value
+        for key, value in problem.get("ctx", {}).items()
+    }
+    return text.format(**bounds)
 
 
 def _wrong(key: str, expected: str, found: str) -> ConfigError:

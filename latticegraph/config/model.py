@@ -11,6 +11,7 @@ from latticegraph.config.section import Section
 
 Kind = Annotated[str, Field(min_length=1)]
 """Name of a built-in kind, or a class path (:mod:`latticegraph.plugins`)."""
+WIDEST = 65_536  # a layer from here to the same width takes 16 GiB
 
 
 class TransformerSettings(Section):
@@ -21,9 +22,11 @@ class TransformerSettings(Section):
         description="linear, autoencoder, hierarchical, or a Projection by path, file.py:Class",
     )
     options: dict[str, Any] = Field({}, description="arguments of a projection given by its path")
-    hidden: int = Field(512, ge=1, description="width of the hidden layer of autoencoder")
-    levels: tuple[int, ...] = Field(
-        (512, 1024), description="widths between teacher and surface of hierarchical"
+    hidden: int = Field(
+        512, ge=1, le=WIDEST, description="width of the hidden layer of autoencoder"
+    )
+    levels: tuple[Annotated[int, Field(ge=1, le=WIDEST)], ...] = Field(
+        (512, 1024), min_length=1, description="widths between teacher and surface of hierarchical"
     )
     layer_norm: bool = Field(False, description="normalise hidden layers; nonlinear kinds only")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped")
@@ -54,7 +57,7 @@ class MapperSettings(Section):
         description="start of that map: ridge regression on the training data, or zeros",
     )
     start_samples: int = Field(
-        8192, ge=2, description="training samples that the start of the readout is fitted to"
+        8192, ge=2, le=10**7, description="training samples that the start of the readout is fitted to"
     )
     readout_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of what that map reads that is dropped in training"
@@ -80,11 +83,14 @@ class MapperSettings(Section):
 class MessageSettings(Section):
     """What the messages of all experts have in common; an expert may set its own value."""
 
-    heads: int = Field(16, ge=1, description="edge weights per edge; divides state_channels")
-    edge_hidden: int = Field(16, ge=1, description="hidden width of the edge-weight network")
+    heads: int = Field(16, ge=1, le=4096, description="edge weights per edge; divides state_channels")
+    edge_hidden: int = Field(
+        16, ge=1, le=4096, description="hidden width of the edge-weight network"
+    )
     bumps: int = Field(
         0,
         ge=0,
+        le=64,
         description="localised features of that network; 2 where a cell has hundreds of neighbours",
     )
     norm: bool = Field(False, description="normalise what each cell sends over its channels")
@@ -113,9 +119,11 @@ class ExpertSettings(Section):
         min_length=1, description="edge types that it aggregates over"
     )
     lr_scale: float = Field(1.0, gt=0, description="learning rate / that of the other experts")
-    heads: int | None = Field(None, ge=1, description="null: model.messages.heads")
-    edge_hidden: int | None = Field(None, ge=1, description="null: model.messages.edge_hidden")
-    bumps: int | None = Field(None, ge=0, description="null: model.messages.bumps")
+    heads: int | None = Field(None, ge=1, le=4096, description="null: model.messages.heads")
+    edge_hidden: int | None = Field(
+        None, ge=1, le=4096, description="null: model.messages.edge_hidden"
+    )
+    bumps: int | None = Field(None, ge=0, le=64, description="null: model.messages.bumps")
     norm: bool | None = Field(None, description="null: model.messages.norm")
     weights: Literal["network", "table"] | None = Field(
         None, description="null: model.messages.weights"
@@ -152,8 +160,8 @@ class GatingSettings(Section):
 class DynamicsSettings(Section):
     """Lattice3D: how many steps, and when to stop."""
 
-    steps: int = Field(8, ge=1, description="maximum number of steps per rollout")
-    min_steps: int = Field(8, ge=1, description="never converge before this many steps")
+    steps: int = Field(8, ge=1, le=10_000, description="maximum number of steps per rollout")
+    min_steps: int = Field(8, ge=1, le=10_000, description="never converge before this many steps")
     tolerance: float = Field(
         0.0, ge=0, description="relative change of the state counted as converged; 0 never stops"
     )
@@ -182,7 +190,7 @@ class DynamicsSettings(Section):
 class InitSettings(Section):
     """How parameters start."""
 
-    seed: int = Field(0, ge=0, description="added to run.seed for the parameters")
+    seed: int = Field(0, ge=0, lt=2**32, description="added to run.seed for the parameters")
     reproducible: bool = Field(
         True, description="deterministic kernels; false may be faster on a GPU"
     )
@@ -195,8 +203,10 @@ class InitSettings(Section):
 class ModelSettings(Section):
     """The student: EmbeddingTransformer, mapper, Lattice3D, extractor."""
 
-    state_channels: int = Field(16, ge=1, description="numbers per cell")
-    surface_channels: int = Field(1, ge=1, description="numbers written into one face cell")
+    state_channels: int = Field(16, ge=1, le=4096, description="numbers per cell")
+    surface_channels: int = Field(
+        1, ge=1, le=4096, description="numbers written into one face cell"
+    )
     transformer: TransformerSettings = TransformerSettings()
     mapper: MapperSettings = MapperSettings()
     messages: MessageSettings = MessageSettings()

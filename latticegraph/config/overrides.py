@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 import yaml
 
 from latticegraph.config.keys import find, members, names_in, section_of
+from latticegraph.config.yaml_text import parse_yaml
 from latticegraph.errors import ConfigError
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
     """Write one ``dotted.key=value`` into ``tree``.
 
-    The value is read as YAML; text stays text, and a comma-separated value fills a list. Keys
-    that do not exist are written too: the check of the whole tree reports them.
+    The value is read as YAML; text stays text, and a comma-separated value fills a list. A number
+    in the key counts the elements of a list from 0 (``training.phases.0.updates``). Keys that do
+    not exist are written too: the check of the whole tree reports them.
 
     Args:
         tree: sections and keys as read from a file; changed in place.
@@ -29,29 +32,63 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(
             "--set", f"expected dotted.key=value, got '{override}'", "Write for example run.seed=1"
         )
-    node = tree
-    for index, part in enumerate(parts[:-1]):
-        where = ".".join(parts[: index + 1])
-        setting, _ = find(parts[: index + 1])
-        if setting is not None and section_of(setting.annotation) is None:
+    node: Any = tree
+    for index in range(len(parts) - 1):
+        node = _below(node, parts, index)
+    last = _position(node, parts, len(parts) - 1) if isinstance(node, list) else parts[-1]
+    node[last] = _value(parts, text.strip())
+
+
+def _below(node: Any, parts: list[str], index: int) -> Any:
+    """The section or the list of sections that ``parts[index]`` names, made where missing."""
+    where = ".".join(parts[: index + 1])
+    kind: type = dict
+    if isinstance(node, list):
+        child = node[_position(node, parts, index)]
+    else:
+        setting, _ = find(_numbered(parts[: index + 1]))
+        annotation = None if setting is None else setting.annotation
+        child = node.get(parts[index])
+        if setting is not None and _holds_sections(annotation):
+            kind = list
+            if child is None:  # the default, so that one value of it can be changed
+                child = [section.model_dump(mode="json") for section in setting.default]
+        elif setting is not None and section_of(annotation) is None:
             raise ConfigError(
                 ".".join(parts),
                 f"expected the key of a value, got a key below '{where}'",
                 f"Set {where} as a whole",
             )
-        child = node.get(part)
-        if child is None:
-            child = node[part] = {}
-        if not isinstance(child, dict):
-            raise ConfigError(
-                where, f"expected a section with keys, got {child!r}", "Correct it in the file"
-            )
-        node = child
-    node[parts[-1]] = _value(parts, text.strip())
+        node[parts[index]] = child = {} if child is None else child
+    if not isinstance(child, kind):
+        wanted = "a list of sections" if kind is list else "a section with keys"
+        raise ConfigError(where, f"expected {wanted}, got {child!r}", "Correct it in the file")
+    return child
+
+
+def _position(node: list[Any], parts: list[str], index: int) -> int:
+    """Which element of a list ``parts[index]`` names."""
+    part = parts[index]
+    if part.isdecimal() and int(part) < len(node):
+        return int(part)
+    raise ConfigError(
+        ".".join(parts),
+        f"expected a position from 0 to {len(node) - 1} in {'.'.join(parts[:index])}, got '{part}'",
+        "Correct the position, or set the list as a whole",
+    )
+
+
+def _numbered(parts: Sequence[str]) -> list[str | int]:
+    return [int(part) if part.isdecimal() and len(part) < 10 else part for part in parts]
+
+
+def _holds_sections(annotation: Any) -> bool:
+    """Whether a value is a list of sections, such as the phases."""
+    return get_origin(annotation) is tuple and section_of(get_args(annotation)[0]) is not None
 
 
 def _value(parts: list[str], text: str) -> Any:
-    setting, _ = find(parts)
+    setting, _ = find(_numbered(parts))
     annotation = None if setting is None else setting.annotation
     try:
         value = _read(text, annotation)
@@ -72,19 +109,19 @@ def _value(parts: list[str], text: str) -> Any:
 def _read(text: str, annotation: Any) -> Any:
     """The value that ``text`` stands for where a value of type ``annotation`` is wanted."""
     if text[:1] in ("[", "{", "'", '"') or text in ("", "null", "~"):
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     kinds = members(annotation)
     if str in kinds:
         return text
     lists = [kind for kind in kinds if get_origin(kind) is tuple]
     if not lists:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     if float in kinds and _is_number(text):
         return float(text)
     items = [item.strip() for item in text.removesuffix(",").split(",")]
     if get_args(lists[0])[0] is str:
         return items
-    return [yaml.safe_load(item) for item in items]
+    return [parse_yaml(item) for item in items]
 
 
 def _is_number(text: str) -> bool:

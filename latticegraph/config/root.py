@@ -17,16 +17,41 @@ from latticegraph.config.sources import DataSettings, TeacherSettings
 from latticegraph.config.training import TrainingSettings
 
 
+LONGEST_NAME = 200  # bytes; file systems take 255, and a free name may need a number behind it
+DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def _check_folder_name(name: str) -> None:
+    """Refuse what some system cannot make a folder of."""
+    if DEVICES.fullmatch(name):
+        raise ValueError(
+            f"name: expected a name that Windows allows, got '{name}', which it keeps for a "
+            "device; set run.name to another name"
+        )
+    if name.endswith("."):
+        raise ValueError(
+            f"name: expected a name that Windows allows, got '{name}' with a dot at its end; set "
+            "run.name to another name"
+        )
+    if len(name.encode("utf-8", "replace")) > LONGEST_NAME:
+        raise ValueError(
+            f"name: expected at most {LONGEST_NAME} bytes, got {len(name.encode())}; set run.name "
+            "to a shorter name"
+        )
+
+
 class RunSettings(Section):
     """Name, place and machine of a run."""
 
     name: str | None = Field(None, description="folder below output_dir; null: the file's name")
     output_dir: str = Field("runs", description="folder of all runs")
-    seed: int = Field(0, ge=0, description="same seed, same CPU result, bit for bit")
+    seed: int = Field(0, ge=0, lt=2**32, description="same seed, same CPU result, bit for bit")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: cuda where there is one, else cpu"
     )
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0 leaves its own choice")
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads of torch; 0 leaves its own choice"
+    )
     parallel: Literal["data", "slabs"] = Field(
         "data",
         description="what several processes (torchrun) share: the samples of a batch, or the cube",
@@ -39,6 +64,8 @@ class RunSettings(Section):
                 "name: expected letters, digits, '_', '.' and '-' with a letter, digit or '_' "
                 f"first, got '{self.name}'; set run.name to another name"
             )
+        if self.name is not None:
+            _check_folder_name(self.name)
         return self
 
 

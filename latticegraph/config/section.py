@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
@@ -23,6 +24,37 @@ class Section(BaseModel):
         sections = {name for name, field in cls.model_fields.items() if _is_section(field)}
         return {k: v for k, v in data.items() if v is not None or k not in sections}
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic reads true as 1; whoever writes it meant something else."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if not _takes_numbers(annotation):
+            return value
+        if isinstance(value, bool):
+            raise PydanticCustomError("truth_value", "a number")
+        items: Any = value if isinstance(value, list | tuple) else ()
+        if isinstance(value, dict) and get_origin(annotation) is dict:
+            items = value.values()
+        if any(isinstance(item, bool) for item in items):
+            raise PydanticCustomError("truth_values", "numbers")
+        return value
+
 
 def _is_section(field: Any) -> bool:
     return isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+
+
+def _takes_numbers(annotation: Any) -> bool:
+    """Whether a number fits somewhere into ``annotation`` and a truth value nowhere."""
+    kinds = _kinds(annotation)
+    return bool(kinds & {int, float}) and not kinds & {bool, Any}
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    inside = get_args(annotation)
+    return set().union(*map(_kinds, inside)) if inside else {_hashable(annotation)}
+
+
+def _hashable(kind: Any) -> Any:
+    return kind if isinstance(kind, type) or kind is Any else type(kind)

@@ -26,11 +26,11 @@ class TeacherSettings(Section):
         None, description="hub name or local folder; for array the .npy file, one row a text"
     )
     texts: str | None = Field(None, description="for array: the text file, line i owns row i")
-    dimension: int = Field(384, ge=1, description="width D of the embeddings")
+    dimension: int = Field(384, ge=1, le=65_536, description="width D of the embeddings")
     pooling: Literal["mean", "cls"] = Field("mean", description="for huggingface")
     normalize: bool = Field(True, description="scale embeddings to unit length")
     max_length: int = Field(128, ge=8, le=8192, description="tokens; longer texts are cut")
-    batch_size: int = Field(8, ge=1, description="texts in every forward pass")
+    batch_size: int = Field(8, ge=1, le=65_536, description="texts in every forward pass")
     cache_dir: str = Field(
         "~/.cache/latticegraph/embeddings", description="folder of the embedding cache"
     )
@@ -75,9 +75,9 @@ class DataSettings(Section):
         "reconstruction", description="what the back face should show"
     )
     min_sentences: int = Field(
-        200, ge=4, description="fewer training samples than this is an error"
+        200, ge=4, le=10**9, description="fewer training samples than this is an error"
     )
-    split_seed: int = Field(0, ge=0, description="which groups are held out")
+    split_seed: int = Field(0, ge=0, lt=2**32, description="which groups are held out")
 
     @model_validator(mode="after")
     def _share(self) -> DataSettings:

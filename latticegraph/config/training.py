@@ -15,8 +15,10 @@ class PhaseSettings(Section):
     """One stretch of training with its own length, rate and trained part."""
 
     name: str = Field(description="shown in logs")
-    epochs: int = Field(0, ge=0, description="length in epochs; exactly one of epochs and updates")
-    updates: int = Field(0, ge=0, description="length in updates")
+    epochs: int = Field(
+        0, ge=0, le=10**6, description="length in epochs; exactly one of epochs and updates"
+    )
+    updates: int = Field(0, ge=0, le=10**9, description="length in updates")
     learning_rate: float = Field(1e-3, gt=0, lt=1, description="peak of the schedule")
     schedule: Literal["constant", "linear", "cosine"] = Field(
         "cosine", description="decay over the phase"
@@ -37,9 +39,10 @@ class PhaseSettings(Section):
     @model_validator(mode="after")
     def _one_length(self) -> PhaseSettings:
         if (self.epochs > 0) == (self.updates > 0):
+            action = "set one of them to 0" if self.epochs else "set one of them above 0"
             raise ValueError(
                 f"epochs: expected exactly one of epochs and updates above 0, got epochs="
-                f"{self.epochs}, updates={self.updates}; set one of them to 0"
+                f"{self.epochs}, updates={self.updates}; {action}"
             )
         return self
 
@@ -56,8 +59,10 @@ class EarlyStoppingSettings(Section):
 class TrainingSettings(Section):
     """EmbeddingTrainer: phases, optimiser, checkpoints and logs."""
 
-    batch_size: int = Field(64, ge=2, description="samples per forward pass, of all processes")
-    accumulate: int = Field(1, ge=1, description="forward passes per update")
+    batch_size: int = Field(
+        64, ge=2, le=2**20, description="samples per forward pass, of all processes"
+    )
+    accumulate: int = Field(1, ge=1, le=2**20, description="forward passes per update")
     phases: tuple[PhaseSettings, ...] = Field(
         (
             PhaseSettings(name="warm-up", updates=100, warmup=0.9, schedule="constant"),
@@ -100,10 +105,12 @@ class TrainingSettings(Section):
         1, ge=1, description="steps recomputed together with activation_checkpointing"
     )
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
-    validate_every: int = Field(1, ge=1, description="epochs between validations")
-    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
-    keep_checkpoints: int = Field(2, ge=1, description="periodic checkpoints kept beside best")
-    log_every: int = Field(10, ge=1, description="updates between log lines")
+    validate_every: int = Field(1, ge=1, le=10**6, description="epochs between validations")
+    checkpoint_every: int = Field(5, ge=1, le=10**6, description="epochs between checkpoints")
+    keep_checkpoints: int = Field(
+        2, ge=1, le=10**6, description="periodic checkpoints kept beside best"
+    )
+    log_every: int = Field(10, ge=1, le=10**9, description="updates between log lines")
     shares_every: int = Field(
         400,
         ge=0,

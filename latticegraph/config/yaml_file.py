@@ -7,35 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from yaml.constructor import ConstructorError
 
+from latticegraph.config.yaml_text import parse_yaml
 from latticegraph.errors import ConfigError
-
-MERGE = "tag:yaml.org,2002:merge"
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys and takes any key; here both are errors."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """One mapping, once its keys are known to be text and to differ."""
-        seen: dict[str, int] = {}
-        for key_node, _ in node.value:
-            if key_node.tag == MERGE:
-                continue
-            mark = key_node.start_mark
-            if key_node.tag != self.DEFAULT_SCALAR_TAG:
-                raise ConstructorError(
-                    problem=f"a key that is no text, '{key_node.value}'", problem_mark=mark
-                )
-            if key_node.value in seen:
-                first = seen[key_node.value]
-                raise ConstructorError(
-                    problem=f"the key '{key_node.value}' again, first on line {first}",
-                    problem_mark=mark,
-                )
-            seen[key_node.value] = mark.line + 1
-        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -45,8 +19,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         path: the file, in UTF-8.
 
     Raises:
-        ConfigError: when it is missing, unreadable, no UTF-8, no YAML or no mapping, names a key
-            twice, or has a key that is no text; the place is ``file:line`` where there is one.
+        ConfigError: when it is missing, unreadable, no UTF-8, no mapping, or refused by
+            :func:`~latticegraph.config.yaml_text.parse_yaml`; the place is ``file:line`` where
+            there is one.
     """
     if not path.is_file():
         raise _missing(path)
@@ -58,7 +33,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from error
     try:
         # PyYAML is handed text, for it takes bytes with a UTF-16 mark too.
-        tree = yaml.load(content.decode("utf-8"), _StrictLoader)
+        tree = parse_yaml(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(

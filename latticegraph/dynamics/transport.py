@@ -15,6 +15,7 @@ from latticegraph.aggregation.aggregation import EdgeSet
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.gating import GatingNetwork
+from latticegraph.errors import GraphError
 from latticegraph.lattice import EdgeType, LatticeGraph
 
 MARGIN = 2.0  # logits by which the carrying expert leads: softmax([2, 0, 0]) = 0.79
@@ -67,7 +68,16 @@ def carrying_offsets(graph: LatticeGraph, steps: int) -> Tensor:
 
     The straight offset of g cells towards the front carries all of it, where g is the smallest
     stride that divides the depth and arrives within ``steps``. Without such a stride a shorter and
-    a longer one share it, so that their mean arrives in just ``steps``.
+    a longer one share it, so that their mean arrives in just ``steps``. With a periodic boundary
+    strides count modulo the side: the cell before the front face is the back face, so the longest
+    stride arrives in one step.
+
+    Args:
+        graph: the lattice.
+        steps: within which the signal has to arrive.
+
+    Raises:
+        GraphError: no one or two strides arrive.
     """
     weight_O = torch.zeros(graph.offsets_O3.shape[0])
     settings = graph.settings
@@ -75,7 +85,10 @@ def carrying_offsets(graph: LatticeGraph, steps: int) -> Tensor:
         return weight_O
     depth = settings.dimensions[settings.axis] - 1
     along_O = -graph.offsets_O3[:, settings.axis]
-    straight_O = (graph.offsets_O3.abs().sum(dim=1) == along_O) & (along_O > 0)
+    straight_O = (graph.offsets_O3 != 0).sum(dim=1) == (along_O != 0).long()
+    if settings.boundary == "periodic":
+        along_O = along_O % (depth + 1)
+    straight_O = straight_O & (along_O > 0)
     strides = sorted(int(g) for g in along_O[straight_O])
     fitting = [g for g in strides if depth % g == 0 and depth // g <= steps]
     if fitting:
@@ -103,5 +116,12 @@ def _pair(
         for above in strides
         if below <= mean < above and (depth - below * steps) % (above - below) == 0
     ]
+    if not pairs:
+        raise GraphError(
+            "model.init.init_method",
+            f"expected neighbours from which a signal crosses {depth} cells in {steps} steps for "
+            f"'transport', got only neighbours {list(strides)} cells away",
+            "Raise model.dynamics.steps or the radius, or set model.init.init_method to random",
+        )
     pairs.sort(key=lambda pair: (pair[1], pair[0]))
     return pairs[0][2:]

@@ -36,36 +36,46 @@ def count_edges(settings: LatticeSettings) -> dict[str, int]:
     {'self': 512, 'local': 0, 'functional': 2688, 'distant': 4704}
     """
     offsets = lattice_offsets(settings)
-    count_O = edges_per_offset(settings, offsets)
-    counts = {"self": int(count_O[offsets.is_self_O].sum())}
-    for edge_type in EdgeType:
-        chosen_O = (offsets.type_O == edge_type) & ~offsets.is_self_O
-        counts[edge_type.label] = int(count_O[chosen_O].sum())
-    return counts
+    own = math.prod(settings.dimensions) if offsets.is_self_O.any() else 0
+    return {"self": own} | {
+        edge_type.label: _edges(settings, offsets.of_type(edge_type)) for edge_type in EdgeType
+    }
 
 
 def count_degrees(settings: LatticeSettings) -> dict[str, dict[str, float]]:
     """Smallest, mean and largest number of edges per cell and type, self-edges left out."""
     offsets = lattice_offsets(settings)
+    cells = math.prod(settings.dimensions)
     degrees: dict[str, dict[str, float]] = {}
     for edge_type in EdgeType:
-        degree = _degree_field(settings, offsets.of_type(edge_type))
+        chosen = offsets.of_type(edge_type)
+        degree = _degree_field(settings, chosen)
+        edges = _edges(settings, chosen)
         degrees[edge_type.label] = {
             "min": int(degree.min()),
-            "mean": float(degree.mean()),
+            "mean": edges / cells,
             "max": int(degree.max()),
         }
     return degrees
 
 
+def _edges(settings: LatticeSettings, offset_O3: npt.NDArray[np.int64]) -> int:
+    """Edges that span one of the offsets, exact above 2^63 too."""
+    if settings.boundary == "periodic":
+        return len(offset_O3) * math.prod(settings.dimensions)
+    room_O3 = np.asarray(settings.dimensions, dtype=np.int64) - np.abs(offset_O3)
+    return sum(room_O3.prod(axis=1).tolist())
+
+
 def _degree_field(settings: LatticeSettings, offset_O3: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    """Edges per cell, on the grid of cells.
+    """Edges per cell, on a grid of cells that stand for all: those in the middle are alike.
 
     An open cell at c owns the offsets within the box [-c, size - 1 - c]: a box query on the
-    summed-volume table of the stencil, eight reads a cell whatever the radius.
+    summed-volume table of the stencil, eight reads a cell whatever the radius. Of the cells that
+    are further from both faces of an axis than any offset reaches, one is enough.
     """
     if settings.boundary == "periodic":
-        return np.full(settings.dimensions, len(offset_O3), dtype=np.int64)
+        return np.full((1, 1, 1), len(offset_O3), dtype=np.int64)
     reach_3 = np.abs(offset_O3).max(axis=0, initial=0)
     stencil = np.zeros(tuple(2 * reach_3 + 1), dtype=np.int64)
     stencil[tuple((offset_O3 + reach_3).T)] = 1
@@ -73,9 +83,11 @@ def _degree_field(settings: LatticeSettings, offset_O3: npt.NDArray[np.int64]) -
     for axis in range(3):
         table = table.cumsum(axis=axis)
     for axis, size in enumerate(settings.dimensions):
+        reach = int(reach_3[axis])
         cells = np.arange(size)
-        width = 2 * reach_3[axis] + 1
-        first = np.clip(reach_3[axis] - cells, 0, width)
-        beyond = np.clip(reach_3[axis] + size - cells, 0, width)
+        if size > 2 * reach + 1:
+            cells = np.concatenate([cells[: reach + 1], cells[size - reach :]])
+        first = np.clip(reach - cells, 0, 2 * reach + 1)
+        beyond = np.clip(reach + size - cells, 0, 2 * reach + 1)
         table = table.take(beyond, axis=axis) - table.take(first, axis=axis)
     return table

@@ -29,25 +29,13 @@ def reach(settings: LatticeSettings) -> dict[str, int]:
 def crossing_steps(settings: LatticeSettings) -> int | None:
     """Steps until the input has reached every output cell; None if it never does.
 
-    The offsets fill a ball, so the largest change of depth is also reached along a straight line.
-    A breadth-first search over layers of equal depth is therefore exact.
-    With an open boundary it equals ``ceil((depth - 1) / reach)``; a periodic one joins the back
-    face to the front face.
+    The offsets fill a ball, so the largest change of depth is also reached along a straight line:
+    ``ceil(distance / reach)``. The back face lies side - 1 cells behind the front face, and with a
+    periodic boundary one cell before it.
 
     >>> crossing_steps(LatticeSettings())
     7
     """
-    size = settings.dimensions[settings.axis]
-    moves = np.unique(-lattice_offsets(settings).offset_O3[:, settings.axis])
-    felt = np.zeros(size, dtype=np.bool_)
-    felt[0] = True
-    for steps in range(1, size):
-        targets = (np.flatnonzero(felt)[:, None] + moves[None, :]).ravel()
-        if settings.boundary == "periodic":
-            targets %= size
-        else:
-            targets = targets[(targets >= 0) & (targets < size)]
-        felt[targets] = True
-        if felt[-1]:
-            return steps
-    return None
+    distance = 1 if settings.boundary == "periodic" else settings.dimensions[settings.axis] - 1
+    step = reach(settings)["all"]
+    return -(-distance // step) if step else None

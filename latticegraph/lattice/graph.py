@@ -5,6 +5,7 @@ Shapes: N cells, E edges, O offsets, S cells of a surface.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +20,7 @@ from latticegraph.lattice.crossing import crossing_steps
 from latticegraph.lattice.describe import describe_lattice
 from latticegraph.lattice.edge_list import EdgeList
 from latticegraph.lattice.edge_types import EdgeType
-from latticegraph.lattice.numbering import number_cells
+from latticegraph.lattice.numbering import Numbering, number_cells
 from latticegraph.lattice.offset_builder import build_by_offsets
 from latticegraph.lattice.offsets import lattice_offsets
 from latticegraph.lattice.surfaces import surface_cells
@@ -29,8 +30,8 @@ from latticegraph.lattice.torch_cluster_builder import build_by_torch_cluster
 class LatticeGraph:
     """Cells, typed edges and surfaces of one lattice; never changed once made.
 
-    Use :meth:`build`. The edges are made when first asked for: sums over neighbours that work on
-    the offsets alone never do, so a million cells take milliseconds.
+    Use :meth:`build`. Cells and edges are made when first asked for: sums over neighbours that work
+    on the offsets alone never ask for edges, and a description asks for neither.
 
     Args:
         settings: the lattice.
@@ -39,14 +40,9 @@ class LatticeGraph:
     Attributes:
         settings: the lattice's settings.
         num_cells: N.
-        coordinates_N3: cell coordinates by cell number, int64.
-        number_N: cell number by row-major index, int64.
-        depth_N: cells between each cell and the front plane along the depth axis, int64.
         offsets_O3: source minus target of every distinct offset present, in cells, int64.
         offset_type_O: edge type of each offset, int64.
         offset_attr_O4: distance / max_radius and unit direction target to source, float32.
-        input_cells: cell numbers of the input surface, in row-major order of coordinates, int64.
-        output_cells: likewise of the output surface.
         crossing_steps: steps after which the input has reached every output cell.
 
     Example:
@@ -57,21 +53,14 @@ class LatticeGraph:
 
     def __init__(self, settings: LatticeSettings, edges: EdgeList | None = None) -> None:
         offsets = lattice_offsets(settings)
-        numbering = number_cells(settings)
-        written, read = surface_cells(settings, numbering)
         steps = crossing_steps(settings)
         assert steps is not None, "a lattice without empty types crosses"
         self.settings = settings
-        self.num_cells = len(numbering.number_N)
-        self.coordinates_N3 = torch.from_numpy(numbering.coordinates_N3)
-        self.number_N = torch.from_numpy(numbering.number_N)
-        self.depth_N = self.coordinates_N3[:, settings.axis].contiguous()
+        self.num_cells = math.prod(settings.dimensions)
         self._edges = edges
-        self.offsets_O3 = torch.from_numpy(offsets.offset_O3)
-        self.offset_type_O = torch.from_numpy(offsets.type_O)
-        self.offset_attr_O4 = torch.from_numpy(offsets.attr_O4)
-        self.input_cells = torch.from_numpy(written)
-        self.output_cells = torch.from_numpy(read)
+        self.offsets_O3 = torch.from_numpy(offsets.offset_O3.copy())
+        self.offset_type_O = torch.from_numpy(offsets.type_O.copy())
+        self.offset_attr_O4 = torch.from_numpy(offsets.attr_O4.copy())
         self.crossing_steps: int = steps
 
     @classmethod
@@ -86,6 +75,40 @@ class LatticeGraph:
         """
         check_types(settings)
         return cls(settings)
+
+    @cached_property
+    def _numbering(self) -> Numbering:
+        return number_cells(self.settings)
+
+    @cached_property
+    def coordinates_N3(self) -> torch.Tensor:
+        """Cell coordinates by cell number, int64; made when first asked for. Shapes: [N, 3]."""
+        return torch.from_numpy(self._numbering.coordinates_N3)
+
+    @cached_property
+    def number_N(self) -> torch.Tensor:
+        """Cell number by row-major index, int64; made when first asked for. Shapes: [N]."""
+        return torch.from_numpy(self._numbering.number_N)
+
+    @cached_property
+    def depth_N(self) -> torch.Tensor:
+        """Cells between each cell and the front plane along the depth axis, int64. Shapes: [N]."""
+        return self.coordinates_N3[:, self.settings.axis].contiguous()
+
+    @cached_property
+    def _surfaces(self) -> tuple[torch.Tensor, torch.Tensor]:
+        written, read = surface_cells(self.settings, self._numbering)
+        return torch.from_numpy(written), torch.from_numpy(read)
+
+    @property
+    def input_cells(self) -> torch.Tensor:
+        """Cell numbers of the input surface, in row-major order of coordinates. Shapes: [S]."""
+        return self._surfaces[0]
+
+    @property
+    def output_cells(self) -> torch.Tensor:
+        """Cell numbers of the output surface, in row-major order of coordinates. Shapes: [S]."""
+        return self._surfaces[1]
 
     @property
     def edges(self) -> EdgeList:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +55,11 @@ def squared_limits(settings: LatticeSettings) -> tuple[int, int, int]:
     return local, functional, distant
 
 
+@lru_cache(maxsize=4)
 def lattice_offsets(settings: LatticeSettings) -> Offsets:
     """All offsets that at least one edge of the lattice spans.
+
+    They are remembered, for a million of them take most of a second; leave the arrays as they are.
 
     Args:
         settings: sizes, radii, boundary and ``self_edges`` are read.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 import latticegraph.kernels  # noqa: F401  registers what built-in experts keep
 from latticegraph.aggregation.aggregation import (
     edge_sets,
@@ -47,7 +49,8 @@ def _rollout(config: Config) -> dict[str, Any] | None:
         backend = resolve_backend(settings, graph, batch, "cpu")
         edges = edge_sets(settings)
         self_only = [not summed_stencils(graph, [types]) for types in edges]
-        experts = [make_expert(settings, index, graph) for index in range(len(edges))]
+        with torch.device("meta"):  # of weights only the classes count here
+            experts = [make_expert(settings, index, graph) for index in range(len(edges))]
         kept = kept_states(experts, self_only, plain=settings.kernel == "plain")
         stencils = summed_stencils(graph, edges)
         work = rollout_work(settings, graph.num_cells, stencils, backend, kept, batch)

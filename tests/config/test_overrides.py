@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import reduce
 from pathlib import Path
 
 import pytest
 
-from latticegraph.config import load_config
+from latticegraph.config import Config, load_config
 from latticegraph.errors import ConfigError
 
 
@@ -73,7 +74,7 @@ def test_override_that_is_no_key_and_value_is_an_error(override: str) -> None:
 
 @pytest.mark.parametrize(
     ("override", "value"),
-    [("run.seed.x=1", "run.seed"), ("training.phases.0.epochs=1", "training.phases")],
+    [("run.seed.x=1", "run.seed"), ("training.betas.0=0.5", "training.betas")],
 )
 def test_override_below_a_value_is_an_error(override: str, value: str) -> None:
     wanted = rf"expected the key of a value, got a key below '{value}'\. Set {value} as a whole\.$"
@@ -99,4 +100,31 @@ def test_override_of_a_section_by_a_value_is_an_error(text: str) -> None:
 @pytest.mark.parametrize("override", ["run.seed=[1", "lattice.dimensions=3,{,5", "run.name='a"])
 def test_override_that_is_no_yaml_is_an_error(override: str) -> None:
     with pytest.raises(ConfigError, match=r"expected a YAML value, got '.*'\. Quote special char"):
+        load_config(None, [override])
+
+
+def test_override_of_one_phase_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("training: {phases: [{name: a, epochs: 3}, {name: b, epochs: 4}]}", "utf-8")
+    a, b = load_config(path, ["training.phases.1.epochs=9"]).training.phases
+    assert (a.name, a.epochs, b.name, b.epochs) == ("a", 3, "b", 9)
+    # Where the file names none, the default is what is changed.
+    default = Config().training.phases
+    phases = load_config(None, ["training.phases.0.updates=5"]).training.phases
+    assert phases == (default[0].model_copy(update={"updates": 5}), *default[1:])
+    experts = load_config(None, ["model.experts.2.lr_scale=0.5"]).model.experts
+    assert [expert.lr_scale for expert in experts] == [1, 1, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("training.phases.2.updates=5", "a position from 0 to 1 in training.phases, got '2'"),
+        ("training.phases.x.updates=5", "a position from 0 to 1 in training.phases, got 'x'"),
+        ("training.phases.0.updats=5", "training.phases.0.updats: unknown key. Did you mean"),
+        ("training.phases.0.updates.x=5", "got a key below 'training.phases.0.updates'"),
+    ],
+)
+def test_override_of_no_element_is_an_error(override: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(wanted)):
         load_config(None, [override])

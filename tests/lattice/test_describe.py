@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 
 import pytest
 
@@ -78,3 +79,29 @@ def test_describe_warns_that_wrapping_shortcuts_the_depth() -> None:
     assert any("crosses in 1 step(s) instead of 7" in warning for warning in warnings)
     volume = describe_lattice(LatticeSettings(boundary="periodic", surface="volume"))["warnings"]
     assert not any("instead of" in warning for warning in volume)
+
+
+@pytest.mark.parametrize("boundary", ["open", "periodic"])
+def test_describe_counts_in_closed_form(boundary: str) -> None:
+    """A thousand million cells; the arrays of their coordinates alone would take 24 GB."""
+    sides = {"dimensions": (1000, 1000, 1000), "adaptive_radius_max": 3.0, "boundary": boundary}
+    settings = LatticeSettings.model_validate(sides)
+    tracemalloc.start()
+    description = describe_lattice(settings, steps=8)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+    assert description["cells"] == 10**9
+    six = 6 * 10**9 if boundary == "periodic" else 6 * 999 * 10**6
+    assert description["edges"]["functional"] >= six
+    degree = description["degrees"]["functional"]
+    assert degree["mean"] == description["edges"]["functional"] / 10**9
+    # Within 1.95 cells lie the 26 that touch a cell, 7 of them where it is a corner.
+    assert (degree["min"], degree["max"]) == ((26, 26) if boundary == "periodic" else (7, 26))
+    assert description["crossing_steps"] == (1 if boundary == "periodic" else 333)
+
+
+def test_graph_makes_no_cells_until_they_are_asked_for() -> None:
+    sides = {"dimensions": (1000, 1000, 1000), "adaptive_radius_max": 2.0}
+    graph = LatticeGraph.build(LatticeSettings.model_validate(sides))
+    assert graph.num_cells == 10**9
+    assert not {"coordinates_N3", "number_N", "_numbering", "_surfaces"} & vars(graph).keys()

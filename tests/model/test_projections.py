@@ -10,6 +10,7 @@ import torch
 from latticegraph.config import LatticeSettings
 from latticegraph.config.model import MapperSettings, TransformerSettings
 from latticegraph.dynamics.transport import carrying_offsets
+from latticegraph.errors import GraphError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import (
     EmbeddingToLatticeMapper,
@@ -143,3 +144,35 @@ def test_transport_is_absent_where_the_surface_is_read_where_it_is_written() -> 
     graph = LatticeGraph.build(small_lattice(surface="all_faces"))
     assert not bool(carrying_offsets(graph, 4).any())
     assert LatticeSettings(surface="volume").surface == "volume"
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "radius", "steps", "offset"),
+    [
+        # One cell back joins the front face to the back face.
+        ((8, 3, 3), 1.5, 4, 1),
+        ((8, 3, 3), 1.5, 7, -1),
+        # A periodic axis of two cells has one other neighbour, and its shift is positive.
+        ((2, 4, 5), 1.5, 1, 1),
+        ((2, 4, 5), 1.5, 3, 1),
+        ((7, 3, 3), 2.0, 3, -2),
+    ],
+)
+def test_transport_counts_strides_modulo_a_periodic_side(
+    dimensions: tuple[int, int, int], radius: float, steps: int, offset: int
+) -> None:
+    lattice = {"dimensions": dimensions, "adaptive_radius_min": radius, "boundary": "periodic"}
+    graph = LatticeGraph.build(LatticeSettings.model_validate(lattice))
+    weight_O = carrying_offsets(graph, steps)
+    assert graph.offsets_O3[weight_O > 0].tolist() == [[offset, 0, 0]]
+    # Following the offsets backwards from the back face ends on the front face in time.
+    depth, at, taken = dimensions[0] - 1, dimensions[0] - 1, 0
+    while at % (depth + 1):
+        at, taken = at + offset, taken + 1
+    assert taken <= steps
+
+
+def test_transport_that_no_neighbours_can_carry_is_an_error() -> None:
+    graph = LatticeGraph.build(small_lattice(dimensions=(9, 4, 4)))
+    with pytest.raises(GraphError, match=r"model\.init\.init_method: expected neighbours from whic"):
+        carrying_offsets(graph, 2)
