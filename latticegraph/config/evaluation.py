@@ -15,20 +15,24 @@ class EvaluationSettings(Section):
     validation_samples: int = Field(
         2048, ge=1, le=10**9, description="validation pairs measured during training, at most"
     )
-    mlp_hidden: int = Field(
-        512, ge=1, le=65_536, description="hidden width of the MLP autoencoder"
-    )
+    mlp_hidden: int = Field(512, ge=1, le=65_536, description="hidden width of the MLP autoencoder")
     baseline_epochs: int = Field(
         30, ge=1, le=10**4, description="training length of both autoencoders"
     )
     off_epochs: int = Field(
-        10, ge=1, le=10**4, description="training length of the same model retrained without lattice"
+        10,
+        ge=1,
+        le=10**4,
+        description="training length of the same model retrained without lattice",
     )
     metrics: tuple[str, ...] = Field(
         (), description="class paths of further metrics, for instance my_metric.py:MyMetric"
     )
     refine_steps: int = Field(
-        0, ge=0, le=10**4, description="gradient steps on each code, for a row of the codec table; 0: no row"
+        0,
+        ge=0,
+        le=10**4,
+        description="gradient steps on each code, for a row of the codec table; 0: no row",
     )
     decoded_examples: int = Field(
         5, ge=0, le=1000, description="held-out sentences shown in the report"

@@ -57,7 +57,10 @@ class MapperSettings(Section):
         description="start of that map: ridge regression on the training data, or zeros",
     )
     start_samples: int = Field(
-        8192, ge=2, le=10**7, description="training samples that the start of the readout is fitted to"
+        8192,
+        ge=2,
+        le=10**7,
+        description="training samples that the start of the readout is fitted to",
     )
     readout_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of what that map reads that is dropped in training"
@@ -83,7 +86,9 @@ class MapperSettings(Section):
 class MessageSettings(Section):
     """What the messages of all experts have in common; an expert may set its own value."""
 
-    heads: int = Field(16, ge=1, le=4096, description="edge weights per edge; divides state_channels")
+    heads: int = Field(
+        16, ge=1, le=4096, description="edge weights per edge; divides state_channels"
+    )
     edge_hidden: int = Field(
         16, ge=1, le=4096, description="hidden width of the edge-weight network"
     )

@@ -16,7 +16,6 @@ from latticegraph.config.section import Section
 from latticegraph.config.sources import DataSettings, TeacherSettings
 from latticegraph.config.training import TrainingSettings
 
-
 LONGEST_NAME = 200  # bytes; file systems take 255, and a free name may need a number behind it
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 

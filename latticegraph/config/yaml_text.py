@@ -150,5 +150,5 @@ def _check_tag(event: NodeEvent) -> None:
         _refuse(event, f"the tag '{getattr(event, 'tag', None)}', which no setting needs")
 
 
-def _refuse(event: NodeEvent, problem: str) -> None:
+def _refuse(event: Any, problem: str) -> None:
     raise ConstructorError(problem=problem, problem_mark=event.start_mark)

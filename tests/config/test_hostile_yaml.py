@@ -80,7 +80,7 @@ def test_numbers_to_the_base_60_and_dates_are_text() -> None:
     ],
 )
 def test_true_is_no_number(override: str) -> None:
-    with pytest.raises(ConfigError, match="expected (a number|numbers), not true or false"):
+    with pytest.raises(ConfigError, match=r"expected (a number|numbers), not true or false"):
         load_config(None, [override])
     with pytest.raises(ConfigError, match=r"data\.heldout: expected a number, not true or false"):
         load_config(None, ["data={heldout: true}"])
@@ -128,7 +128,7 @@ def test_values_far_outside_are_refused(override: str, wanted: str) -> None:
 
 
 def test_phase_of_no_length_is_told_to_get_one() -> None:
-    with pytest.raises(ConfigError, match="epochs=0, updates=0. Set one of them above 0."):
+    with pytest.raises(ConfigError, match=r"epochs=0, updates=0. Set one of them above 0."):
         load_config(None, ["training.phases=[{name: a}]"])
-    with pytest.raises(ConfigError, match="epochs=1, updates=1. Set one of them to 0."):
+    with pytest.raises(ConfigError, match=r"epochs=1, updates=1. Set one of them to 0."):
         load_config(None, ["training.phases=[{name: a, epochs: 1, updates: 1}]"])

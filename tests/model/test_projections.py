@@ -174,5 +174,7 @@ def test_transport_counts_strides_modulo_a_periodic_side(
 
 def test_transport_that_no_neighbours_can_carry_is_an_error() -> None:
     graph = LatticeGraph.build(small_lattice(dimensions=(9, 4, 4)))
-    with pytest.raises(GraphError, match=r"model\.init\.init_method: expected neighbours from whic"):
+    with pytest.raises(
+        GraphError, match=r"model\.init\.init_method: expected neighbours from whic"
+    ):
         carrying_offsets(graph, 2)
