@@ -1,4 +1,4 @@
-"""The commands of ``latticegraph``; those that use a saved model are in model_commands.py."""
+"""What the commands of ``latticegraph`` do with their options; see arguments.py."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import errno
 import json
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latticegraph.arguments import parser
 from latticegraph.config import Config, dump_config, load_config
+from latticegraph.early import STDOUT, check_evaluation, check_output, check_paths
 from latticegraph.errors import LatticeGraphError
-from latticegraph.model_commands import add_model_commands
 from latticegraph.startup import tune_process
-from latticegraph.terminal import console, show_log, speak_utf8
+from latticegraph.terminal import command, console, show_log, speak_utf8
 
 if TYPE_CHECKING:
     from latticegraph.distributed import Processes
@@ -37,29 +37,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     tune_process()
     speak_utf8()
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser().parse_args(words)
+    options.typed = words
     show_log()
     try:
         if os.environ.get("WORLD_SIZE", "1") != "1":
             return _run_together(options)
-        status: int = options.run(options)
-        return status
+        return _function(options)(options)
     except LatticeGraphError as error:
         return _fail(str(error))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return _fail(
-            f"{error.filename or 'disk'}: {error.strerror}. Free disk space and try again."
-        )
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        return _fail(f"{error.filename or 'disk'}: {error.strerror}. Free disk space and go on.")
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"interrupted; to go on: {stop if stop.args else _again(options)}\n")
         return INTERRUPTED
+
+
+def _function(options: argparse.Namespace) -> Callable[..., int]:
+    found: Callable[..., int] = COMMANDS.get(options.name) or options.run
+    return found
+
+
+def _again(options: argparse.Namespace) -> str:
+    """The command that goes on with what was interrupted before there was a run folder."""
+    words = [options.name, *_typed_words(options)]
+    if options.name == "train" and options.resume == "false":
+        words += ["--resume", "auto"]
+    return command(*words)
+
+
+def _typed_words(options: argparse.Namespace) -> list[str]:
+    """What was typed after the name of the command."""
+    words: list[str] = options.typed
+    return words[1:] if words[:1] == [options.name] else words
 
 
 def _run_together(options: argparse.Namespace) -> int:
     """Train in all processes that torchrun started; one of them runs every other command."""
-    run: Callable[[argparse.Namespace], int] = options.run
+    run = _function(options)
     # Takes a second to import, which a single process may not need at all.
     from latticegraph.distributed import AnotherFailed, joined
 
@@ -72,89 +90,6 @@ def _run_together(options: argparse.Namespace) -> int:
         return USER_ERROR
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="latticegraph", description="Train a cube of cells to carry the meaning of text."
-    )
-    commands = parser.add_subparsers(required=True, metavar="command")
-    train = _command(commands, "train", _train, "train a cube and report on held-out text")
-    train.add_argument("--experiment-name", metavar="NAME", help="run folder (run.name)")
-    train.add_argument(
-        "--resume",
-        default="false",
-        metavar="WHAT",
-        help="false (default): start anew; true: continue the run; auto: continue it where there "
-        "is a checkpoint; or the path of a checkpoint",
-    )
-    train.add_argument("--print-config", action="store_true", help="print all settings and stop")
-    train.add_argument(
-        "--dry-run", action="store_true", help="check and build everything, write nothing"
-    )
-    evaluate = _command(commands, "evaluate", _evaluate, "measure a run on text it never saw")
-    evaluate.add_argument("--run", dest="folder", required=True, help="folder of a finished run")
-    evaluate.add_argument(
-        "--data",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help=".txt or .jsonl files; without: the run's own held-out text",
-    )
-    evaluate.add_argument(
-        "--codec",
-        nargs="*",
-        metavar="ROW",
-        help="measure the code at equal bytes beside pca, mlp_autoencoder, random_projection, opq "
-        "and one_bit, or beside the rows named; takes minutes",
-    )
-    evaluate.add_argument(
-        "--codec-dir",
-        metavar="DIR",
-        help="where codec.json, codec.svg and codec.png are written; default: codec in the run",
-    )
-    evaluate.add_argument("--sts", metavar="FILE", help="STS-B pairs, .tsv or .jsonl")
-    evaluate.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="CLASS",
-        help="class paths (file.py:Class) that the run names and whose code may run",
-    )
-    describe = _command(commands, "describe", _describe, "describe a lattice without building it")
-    compare = _command(commands, "compare", _compare, "compare two configurations over seeds")
-    compare.add_argument(
-        "models", nargs=2, metavar="MODEL", help="YAML file, or the folder of a finished run"
-    )
-    compare.add_argument(
-        "--seeds", type=int, default=5, metavar="N", help="train seeds 0 to N - 1 (default 5)"
-    )
-    for command in (evaluate, describe, compare):
-        command.add_argument("--json", metavar="OUT", help="also write the result as JSON")
-    add_model_commands(commands)
-    return parser
-
-
-def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser
-    command = commands.add_parser(name, help=text, description=text)
-    command.set_defaults(run=run)
-    if name != "compare":
-        command.add_argument(
-            "--config",
-            required=name != "evaluate",
-            metavar="FILE",
-            help="YAML file" + (" in place of the run's own" if name == "evaluate" else ""),
-        )
-    command.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings that win over the file, for instance training.batch_size=32",
-    )
-    return command
-
-
 def _train(options: argparse.Namespace, processes: Processes | None = None) -> int:
     overrides = list(options.set)
     if options.experiment_name is not None:
@@ -164,6 +99,7 @@ def _train(options: argparse.Namespace, processes: Processes | None = None) -> i
     if options.print_config:
         sys.stdout.write(dump_config(config))
         return 0
+    check_paths(config)
     if options.dry_run:
         return _dry_run(config)
     from latticegraph.distributed import ALONE
@@ -175,24 +111,26 @@ def _train(options: argparse.Namespace, processes: Processes | None = None) -> i
     if not processes.is_writer:
         logging.getLogger("latticegraph").setLevel(logging.ERROR)
     with RunLock() as lock:
-        outcome = finish(fit(config, options.resume, processes, lock=lock), _typed())
+        run = fit(config, options.resume, processes, lock=lock)
+        try:
+            outcome = finish(run, command("train", *_typed_words(options)))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_resume(run.folder)) from None
     status = 128 + int(outcome["signal"]) if outcome["reason"] == "interrupted" else 0
     if processes.is_writer:
         _show_outcome(outcome)
     return status
 
 
-def _typed() -> str:
-    """The command as it was typed."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+def _resume(folder: Path) -> str:
+    return command("train", "--config", str(folder / "config.yaml"), "--resume", "true")
 
 
 def _show_outcome(outcome: dict[str, Any]) -> None:
     folder = Path(outcome["run_dir"])
     if outcome["reason"] == "interrupted":
         sys.stderr.write(
-            f"interrupted after {outcome['updates']} updates; to go on: latticegraph train "
-            f"--config {folder / 'config.yaml'} --resume true\n"
+            f"interrupted after {outcome['updates']} updates; to go on: {_resume(folder)}\n"
         )
         return
     _show_report(outcome["report"])
@@ -213,6 +151,7 @@ def _dry_run(config: Config) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    check_evaluation(options)
     from latticegraph.pipeline.evaluate_run import evaluate
 
     report = evaluate(
@@ -224,19 +163,20 @@ def _evaluate(options: argparse.Namespace) -> int:
         options.trust,
         options.codec,
     )
-    _write(options.json, report)
-    _show_report(report)
-    sys.stdout.write(
+    aside = _write(options.json, report)
+    _show_report(report, aside=aside)
+    stream = sys.stderr if aside else sys.stdout
+    stream.write(
         "{heldout:,} samples measured, {seen_in_training:,} dropped because the run trained on "
         "them\n".format(**report["data"])
     )
     if "sts" in report:
-        sys.stdout.write(
+        stream.write(
             "STS Spearman: student {student:.3f}, teacher {teacher:.3f}\n".format(**report["sts"])
         )
     if "codec" in report:
         folder = options.codec_dir or Path(options.folder) / "codec"
-        _show_codec(report["codec"], Path(folder).expanduser())
+        _show_codec(report["codec"], Path(folder).expanduser(), aside=aside)
     return 0
 
 
@@ -244,55 +184,79 @@ def _compare(options: argparse.Namespace) -> int:
     from latticegraph.pipeline.compare_runs import compare
     from latticegraph.pipeline.compare_text import comparison_table
 
+    check_output(options.json, "--json")
     first, second = options.models
     result = compare(first, second, options.seeds, options.set)
     if result["reason"] == "interrupted":
-        sys.stderr.write("interrupted; the same command goes on\n")
+        sys.stderr.write(f"interrupted; to go on: {_again(options)}\n")
         return 128 + int(result["signal"])
-    _write(options.json, result)
-    console().print(comparison_table(result))
-    sys.stdout.write(f"comparison: {result['file']}\n")
+    aside = _write(options.json, result)
+    console(aside=aside).print(comparison_table(result))
+    (sys.stderr if aside else sys.stdout).write(f"comparison: {result['file']}\n")
     return 0
 
 
-def _show_codec(result: dict[str, Any], folder: Path) -> None:
+def _show_codec(result: dict[str, Any], folder: Path, *, aside: bool) -> None:
     from latticegraph.evaluation.codec import codec_table
     from latticegraph.pipeline.codec_run import write_codec
 
     paths = write_codec(folder, result)
-    console().print(codec_table(result))
-    sys.stdout.write("".join(f"codec: {path}\n" for path in paths))
+    console(aside=aside).print(codec_table(result))
+    (sys.stderr if aside else sys.stdout).write("".join(f"codec: {path}\n" for path in paths))
 
 
 def _describe(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.set)
+    check_output(options.json, "--json")
     from latticegraph.pipeline.describe_run import describe
     from latticegraph.pipeline.describe_text import description_table
 
     result = describe(config)
-    _write(options.json, result)
-    screen = console()
+    screen = console(aside=_write(options.json, result))
     screen.print(description_table(config.lattice, result))
     for warning in result["warnings"]:
         screen.print(f"warning: {warning}", highlight=False, soft_wrap=True, markup=False)
     return 0
 
 
-def _write(path: str | None, result: dict[str, Any]) -> None:
-    if path is None:
-        return
-    from latticegraph.files import write_json
+def _runs(options: argparse.Namespace) -> int:
+    from latticegraph.run_list import list_runs, runs_table
 
-    write_json(Path(path).expanduser(), result, "--json")
+    check_output(options.json, "--json")
+    runs = list_runs(Path(options.folder).expanduser())
+    console(aside=_write(options.json, {"runs": runs})).print(runs_table(runs))
+    return 0
 
 
-def _show_report(report: dict[str, Any]) -> None:
+def _write(path: str | None, result: dict[str, Any]) -> bool:
+    """Write a result as JSON; whether it went to standard output, so that nothing else may."""
+    if path == STDOUT:
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
+        sys.stdout.write(text + "\n")
+        return True
+    if path is not None:
+        from latticegraph.files import write_json
+
+        write_json(Path(path).expanduser(), result, "--json")
+    return False
+
+
+def _show_report(report: dict[str, Any], *, aside: bool = False) -> None:
     from latticegraph.evaluation import console_table
 
-    console().print(console_table(report))
+    console(aside=aside).print(console_table(report))
 
 
 def _fail(message: str) -> int:
     line = " ".join(message.split())
     sys.stderr.write(f"error: {line}\n")
     return USER_ERROR
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "describe": _describe,
+    "compare": _compare,
+    "runs": _runs,
+}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -65,10 +67,55 @@ def write_bytes(path: Path, data: bytes, where: str) -> None:
         replace_file(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error:
         raise ConfigError(
-            where,
-            f"expected to write '{path}', got: {error.strerror or error}",
-            "Free disk space, or choose a writable folder",
+            where, f"expected to write '{path}', got: {error.strerror or error}", advice(error)
         ) from error
+
+
+def advice(error: BaseException) -> str:
+    """What to do about a file that cannot be written; disk space where that is what lacks."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = full or "os error 28" in str(error)  # as safetensors passes it on
+    return "Free disk space" if full else "Choose a folder that can be written"
+
+
+def check_writable(folder: Path, where: str) -> None:
+    """Check that ``folder`` can be made and written, before work whose result it shall hold.
+
+    A folder is made where the first missing one would lie, and removed.
+
+    Args:
+        folder: need not exist.
+        where: the option or dotted key that chose it, for the message.
+
+    Raises:
+        ConfigError: it cannot, or something on the way is no folder.
+    """
+    try:
+        present = folder
+        while not present.exists() and present != present.parent:
+            present = present.parent
+        if not present.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        tempfile.TemporaryDirectory(prefix=".writable-", dir=present).cleanup()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            where,
+            f"expected a folder that can be made and written, got '{folder}': {reason}",
+            advice(error),
+        ) from error
+
+
+def parse_json(text: str) -> Any:
+    """The value that JSON text stands for.
+
+    Raises:
+        ValueError: it is no JSON, too deep for the reader, or has a number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("values too deep in each other") from error
 
 
 def write_json(path: Path, value: Mapping[str, Any], where: str) -> None:

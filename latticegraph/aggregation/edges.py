@@ -5,6 +5,9 @@ Legend: C channels, H heads, N cells, B batch, M = N B columns, O offsets, E edg
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
@@ -80,6 +83,21 @@ class EdgeNeighbourhood(Neighbourhood):
         return summed.flatten(1)
 
 
+def remove_generated_files(layer: MessagePassing) -> None:
+    """Delete the source files that PyG wrote for the class of ``layer`` into the temporary folder.
+
+    PyG imports them once per process and leaves them behind, one more at every start.
+
+    Args:
+        layer: made by its constructor, which imports them.
+    """
+    prefix = f"{type(layer).__module__}_{type(layer).__name__}"
+    for name in (f"{prefix}_propagate", f"{prefix}_edge_updater"):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None:
+            Path(file).unlink(missing_ok=True)
+
+
 class EdgeSum(MessagePassing):
     """Weighted sum of the values of all edges into a cell: the edge-level reference.
 
@@ -89,6 +107,7 @@ class EdgeSum(MessagePassing):
 
     def __init__(self) -> None:
         super().__init__(aggr="add", node_dim=-2)
+        remove_generated_files(self)
 
     def forward(self, values: Tensor, edge_index: Tensor, weight: Tensor) -> Tensor:
         """The sum of all edges into each cell."""

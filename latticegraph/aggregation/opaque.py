@@ -9,7 +9,8 @@ import torch
 
 Maker = Callable[..., Any]
 
-_LIBRARY = torch.library.Library("latticegraph", "DEF")
+# A fragment, and operators defined once per process: a notebook may import this file again.
+_LIBRARY = torch.library.Library("latticegraph", "FRAGMENT")
 
 
 def opaque(fake: Maker) -> Callable[[Maker], Maker]:
@@ -25,10 +26,11 @@ def opaque(fake: Maker) -> Callable[[Maker], Maker]:
 
     def wrap(function: Maker) -> Maker:
         name = function.__name__
-        schema = torch.library.infer_schema(function, mutates_args=())
-        _LIBRARY.define(name + schema, tags=torch.Tag.pt2_compliant_tag)
-        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
-        torch.library.register_fake(f"latticegraph::{name}", fake, lib=_LIBRARY)
+        if not hasattr(torch.ops.latticegraph, name):
+            schema = torch.library.infer_schema(function, mutates_args=())
+            _LIBRARY.define(name + schema, tags=torch.Tag.pt2_compliant_tag)
+            _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+            torch.library.register_fake(f"latticegraph::{name}", fake, lib=_LIBRARY)
         operator = getattr(torch.ops.latticegraph, name).default
 
         def call(*arguments: Any) -> Any:

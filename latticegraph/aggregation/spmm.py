@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from latticegraph.aggregation.opaque import opaque
+from latticegraph.terminal import quiet_torch
 
 _INT32 = 2**31 - 1
 LANES = 8
@@ -42,6 +43,7 @@ class SparsePattern:
         heads: int,
         edge_offset_E: Tensor | None = None,
     ) -> None:
+        quiet_torch()
         self.num_cells = num_cells
         self.size = num_cells * heads
         source_E, target_E = edge_index_2E

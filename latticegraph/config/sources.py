@@ -63,7 +63,8 @@ class DataSettings(Section):
     train: tuple[str, ...] = Field(
         ("stdlib", "dialogues"),
         min_length=1,
-        description="files (.txt, .jsonl), or the built-in names stdlib and dialogues",
+        description="files (.txt, .jsonl, .csv, .tsv, also .gz) or folders of them, or the "
+        "built-in names stdlib and dialogues",
     )
     heldout: float | tuple[str, ...] = Field(
         0.1, description="share of the groups of train held out, or files"
@@ -81,6 +82,12 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _share(self) -> DataSettings:
+        files = self.train if isinstance(self.heldout, float) else (*self.train, *self.heldout)
+        if "-" in files:
+            raise ValueError(
+                "train: expected text that can be read again, got '-'; write standard input into a "
+                "file"
+            )
         if isinstance(self.heldout, float) and not 0 < self.heldout < 0.9:
             raise ValueError(
                 f"heldout: expected a share between 0 and 0.9 or file names, got {self.heldout}; "

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from latticegraph.data.dialogues import dialogue_samples
-from latticegraph.data.lines import BUILT_IN, check_file, numbered_lines
+from latticegraph.data.lines import BUILT_IN, files_of, kind_of, numbered_lines
 from latticegraph.data.rows import Task, parse_row, row_samples, text_group
 from latticegraph.data.sample import Sample, text_key
 from latticegraph.data.stdlib import stdlib_samples
+from latticegraph.data.tables import table_rows
 from latticegraph.errors import DataError
 
 
 def load_source(name: str, task: Task, cache_dir: Path | None = None) -> list[Sample]:
-    """The samples of a built-in corpus (``stdlib``, ``dialogues``) or of a file.
+    """The samples of a built-in corpus (``stdlib``, ``dialogues``) or of files, repeats included.
 
     Args:
-        name: built-in name, or path of a ``.txt`` or ``.jsonl`` file.
+        name: built-in name, path of a file or folder, or ``-`` for lines of standard input.
         task: ``reconstruction`` or ``question_answer``.
         cache_dir: folder that keeps the sentences of ``stdlib``; None writes nothing.
 
@@ -24,7 +26,7 @@ def load_source(name: str, task: Task, cache_dir: Path | None = None) -> list[Sa
         DataError: see :func:`load_file`; ``stdlib`` has no questions.
     """
     if name not in BUILT_IN:
-        return load_file(name, task)
+        return _read(Path(name), task)
     if name == "dialogues":
         return dialogue_samples(task)
     if task == "question_answer":
@@ -38,10 +40,11 @@ def load_source(name: str, task: Task, cache_dir: Path | None = None) -> list[Sa
 
 
 def load_file(path: str | Path, task: Task) -> list[Sample]:
-    """The samples of one file, in its order, each source and target once.
+    """The samples of a file, or of all files of a folder, each source and target once.
 
     ``.txt``: a sentence a line; blank lines are ignored. ``.jsonl``: one object a line; see
-    :func:`latticegraph.data.rows.row_samples` for the fields.
+    :func:`latticegraph.data.rows.row_samples` for the fields. ``.csv`` and ``.tsv``: a header with
+    these fields, and rows. Each may be packed (``.txt.gz``).
 
     Args:
         path: UTF-8 file; ``~`` is the home folder.
@@ -50,25 +53,46 @@ def load_file(path: str | Path, task: Task) -> list[Sample]:
     Raises:
         DataError: naming the file and the line.
     """
-    file = Path(path).expanduser()
-    check_file(file)
-    samples: list[Sample] = []
-    for number, line in numbered_lines(file):
-        where = f"{file}:{number}"
-        if file.suffix == ".jsonl":
-            samples += row_samples(parse_row(line, where), task, where)
-        elif task == "reconstruction":
-            samples.append(Sample(line, line, text_group(line)))
-        else:
-            raise DataError(
-                str(file),
-                "expected questions and answers for task question_answer, got a .txt file",
-                "Use .jsonl with question and answer, or set data.task to reconstruction",
-            )
-    return without_repeats(samples)
+    return without_repeats(_read(Path(path), task))
 
 
-def without_repeats(samples: list[Sample]) -> list[Sample]:
+def check_source(name: str) -> None:
+    """Check that a built-in corpus, a file or a folder of that name can be read; nothing is read.
+
+    Raises:
+        DataError: it is missing, or of another kind.
+    """
+    if name not in BUILT_IN:
+        files_of(Path(name).expanduser())
+
+
+def _read(path: Path, task: Task) -> list[Sample]:
+    found = files_of(path.expanduser())
+    return [sample for file in found for sample in _samples(file, task)]
+
+
+def _samples(file: Path, task: Task) -> Iterator[Sample]:
+    kind = kind_of(file)
+    if kind == ".jsonl":
+        for number, line in numbered_lines(file):
+            where = f"{file}:{number}"
+            yield from row_samples(parse_row(line, where), task, where)
+    elif kind in (".csv", ".tsv"):
+        for number, row in table_rows(file):
+            yield from row_samples(row, task, f"{file}:{number}")
+    elif task == "reconstruction":
+        for _, line in numbered_lines(file):
+            yield Sample(line, line, text_group(line))
+    else:
+        raise DataError(
+            str(file),
+            "expected questions and answers for task question_answer, got a "
+            f"{kind or 'piped'} file",
+            "Use .jsonl or .csv with question and answer, or set data.task to reconstruction",
+        )
+
+
+def without_repeats(samples: Iterable[Sample]) -> list[Sample]:
     """The first of all samples that agree in source and target, but for case and white space."""
     first: dict[tuple[str, str], Sample] = {}
     for sample in samples:

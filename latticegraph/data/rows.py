@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from latticegraph.data.sample import Sample, text_key
 from latticegraph.errors import DataError
+from latticegraph.files import parse_json
 
 Task = Literal["reconstruction", "question_answer"]
 
@@ -25,12 +26,14 @@ def parse_row(line: str, where: str) -> dict[str, Any]:
         DataError: the line is not JSON, or not an object.
     """
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
+        row = parse_json(line)
+    except ValueError as error:
+        found = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            found = f"at column {error.colno}: {error.msg}"
         raise DataError(
             where,
-            f"expected one JSON object a line, got malformed JSON at column {error.colno}: "
-            f"{error.msg}",
+            f"expected one JSON object a line, got malformed JSON {found}",
             "Correct that line",
         ) from error
     if not isinstance(row, dict):

@@ -29,4 +29,6 @@ def text_key(text: str) -> str:
     >>> text_key("  Two\tWORDS ")
     'two words'
     """
+    if text.isascii():
+        return " ".join(text.lower().split())
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())

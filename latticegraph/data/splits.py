@@ -53,7 +53,7 @@ def load_samples(settings: DataSettings, cache_dir: Path | None = None) -> Split
     pool = without_repeats(loaded)
     seed = settings.split_seed
     if isinstance(settings.heldout, float):
-        _require_groups(pool, 3, "heldout, validation and training")
+        _require_groups(pool, 3, "heldout, validation and training", len(loaded))
         groups = choose_groups(_sizes(pool), settings.heldout, f"heldout {seed}")
         heldout = [sample for sample in pool if sample.group in groups]
     else:
@@ -61,7 +61,14 @@ def load_samples(settings: DataSettings, cache_dir: Path | None = None) -> Split
         loaded += extra
         heldout = without_repeats(extra)
     rest = apart_from(pool, heldout)
-    _require_groups(rest, 2, "validation and training")
+    if pool and not rest:
+        raise DataError(
+            "data.heldout",
+            f"expected other text than data.train, got all of its {len(pool)} different samples "
+            "or their groups",
+            "Name other files, or set data.heldout to a share such as 0.1",
+        )
+    _require_groups(rest, 2, "validation and training", len(loaded))
     groups = choose_groups(_sizes(rest), settings.validation, f"validation {seed}")
     validation = [sample for sample in rest if sample.group in groups]
     train = apart_from(rest, validation)
@@ -125,12 +132,14 @@ def _sizes(samples: list[Sample]) -> dict[str, int]:
     return dict(Counter(sample.group for sample in samples))
 
 
-def _require_groups(samples: list[Sample], needed: int, purpose: str) -> None:
+def _require_groups(samples: list[Sample], needed: int, purpose: str, loaded: int) -> None:
     found = len(_sizes(samples))
     if found < needed:
+        fewer = loaded - len(samples)
+        left_out = f"; {fewer} of {loaded} are repeats or held out" if fewer else ""
         raise DataError(
             "data.train",
             f"expected at least {needed} groups of text to split into {purpose}, got {found} "
-            f"({len(samples)} samples)",
+            f"({len(samples)} samples{left_out})",
             "Add text of other conversations or files, or give rows different groups",
         )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from latticegraph.aggregation import EdgeNeighbourhood, Neighbourhood
+from latticegraph.aggregation.edges import remove_generated_files
 from latticegraph.aggregation.layout import map_cells
 from latticegraph.dynamics.channel_linear import ChannelLinear
 from latticegraph.dynamics.edge_weights import EdgeWeights
@@ -82,6 +83,7 @@ class Expert(MessagePassing, ABC):
         bounded: bool = True,
     ) -> None:
         super().__init__(aggr="add", node_dim=-1)
+        remove_generated_files(self)
         if channels % heads:
             raise ValueError(f"heads: expected a divisor of channels ({channels}), got {heads}")
         self.channels = channels

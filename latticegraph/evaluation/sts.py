@@ -6,7 +6,6 @@ Legend: P pairs, D width.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from latticegraph.errors import DataError
 from latticegraph.evaluation.arrays import ArrayOrTensor, as_float64
 from latticegraph.evaluation.ranking import unit_rows
+from latticegraph.files import parse_json
 
 _COLUMNS = ("sentence1", "sentence2", "score")
 
@@ -106,10 +106,10 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = parse_json(line)
+            except ValueError as error:
                 raise DataError(
-                    f"{path}:{number}", f"expected JSON, got: {error.msg}", "Correct that line"
+                    f"{path}:{number}", f"expected JSON, got: {error}", "Correct that line"
                 ) from error
             if not isinstance(row, dict):
                 raise DataError(

@@ -69,30 +69,39 @@ class LatticeModel:
         weights: Mapping[str, Tensor],
         where: Path,
         teacher: Teacher | None = None,
+        device: str | torch.device = "cpu",
     ) -> Self:
-        """Build lattice and student on the CPU and fill in stored weights.
+        """Build lattice and student and fill in stored weights.
 
         Args:
             config: settings.
             weights: parameters and buffers by name.
             where: the file they come from, for errors.
             teacher: see :class:`LatticeModel`.
+            device: where the student will compute; decides what ``model.aggregation`` auto means.
 
         Raises:
             CheckpointError: a tensor is missing, unknown, or of another shape or type.
             TeacherError: ``teacher`` is another one.
         """
         graph = LatticeGraph.build(config.lattice)
-        backend = resolve_backend(config.model, graph, config.batch_size, "cpu")
-        student = build_student(config.model, graph, config.teacher.dimension, backend=backend)
+        kind = torch.device(device).type
+        backend = resolve_backend(config.model, graph, config.batch_size, kind)
+        student = build_student(
+            config.model, graph, config.teacher.dimension, backend=backend, device=kind
+        )
         load_weights(where, student, weights)
-        return cls(student, graph, config, teacher)
+        return cls(student.to(device), graph, config, teacher)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, trust: Sequence[str] = (), teacher: Teacher | None = None
+        cls,
+        folder: str | Path,
+        trust: Sequence[str] = (),
+        teacher: Teacher | None = None,
+        device: str | torch.device = "cpu",
     ) -> Self:
-        """Load what :meth:`save_pretrained` wrote, on the CPU. Nothing is unpickled.
+        """Load what :meth:`save_pretrained` wrote. Nothing is unpickled.
 
         Args:
             folder: the local folder.
@@ -100,6 +109,7 @@ class LatticeModel:
                 ``["my_expert.py:MyExpert"]``. Their code runs; read it first.
             teacher: in place of the one that the settings describe, for instance because its files
                 lie elsewhere on this machine.
+            device: where the student computes.
 
         Raises:
             CheckpointError: a file is missing or damaged, a key or a tensor is unknown, missing or
@@ -123,7 +133,7 @@ class LatticeModel:
             ) from error
         config = LatticeModelConfig.from_json(text, trust, str(folder / CONFIG))
         weights = read_weights(folder / WEIGHTS, text)
-        return cls.build(config, weights, folder / WEIGHTS, teacher)
+        return cls.build(config, weights, folder / WEIGHTS, teacher, device)
 
     def save_pretrained(
         self, folder: str | Path, results: Mapping[str, float] | None = None

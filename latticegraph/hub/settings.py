@@ -12,6 +12,7 @@ from latticegraph.config import Config, LatticeSettings, ModelSettings, TeacherS
 from latticegraph.config.messages import config_error
 from latticegraph.config.section import Section
 from latticegraph.errors import CheckpointError
+from latticegraph.files import parse_json
 from latticegraph.plugins import check_trusted, class_paths
 from latticegraph.teachers import Teacher
 
@@ -87,7 +88,7 @@ class LatticeModelConfig(Section):
             ConfigError: it names a class path that the caller does not allow.
         """
         try:
-            tree = json.loads(text)
+            tree = parse_json(text)
         except ValueError as error:
             raise _unreadable(where, f"a file that is no JSON ({error})") from error
         if not isinstance(tree, dict) or tree.get("format") != FORMAT:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from latticegraph.digests import tensors_sha256
 from latticegraph.errors import CheckpointError
-from latticegraph.files import replace_file
+from latticegraph.files import advice, replace_file
 
 FORMAT = "latticegraph-weights"
 OTHER_VERSION = "Use the version of latticegraph that wrote the file, or train again"
@@ -37,7 +37,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], config: str) -> Non
         raise CheckpointError(
             str(path),
             f"expected to write the weights, got: {error}",
-            "Free disk space, or choose a writable folder",
+            advice(error),
         ) from error
 
 

@@ -13,6 +13,7 @@ from latticegraph.evaluation import DecoderNetwork, EmbeddingSplit, RandomFeatur
 from latticegraph.hub import LatticeModel, LatticeModelConfig
 from latticegraph.model import Student
 from latticegraph.pipeline.fit_run import FittedRun
+from latticegraph.pipeline.kept_rows import KeptRows
 from latticegraph.pipeline.model_row import ModelRow
 from latticegraph.pipeline.prepare import Prepared, build_model
 from latticegraph.pipeline.side_run import train_beside
@@ -98,6 +99,7 @@ def attribution_rows(
     frozen: LatticeModel | None,
     train: EmbeddingSplit,
     validation: EmbeddingSplit,
+    kept: KeptRows,
 ) -> list[SizedRow]:
     """The rows that ``report.attribution`` asks for, fitted.
 
@@ -107,6 +109,7 @@ def attribution_rows(
         frozen: the same with a frozen lattice, where :func:`wants_frozen`.
         train: what the rows without a lattice learn from.
         validation: what they are chosen by.
+        kept: rows of the same fit, where the run has them.
     """
     config = prepared.config
     if config.report.attribution == "none":
@@ -123,9 +126,14 @@ def attribution_rows(
     held = (validation.source_ND, validation.target_ND)
     width, seed = model.student.surface_width, config.run.seed
     features = RandomFeatures(width, _features(model.student), seed)
-    features.fit(train.source_ND, train.target_ND, held)
     network = DecoderNetwork(width, model.parameters, seed)
-    network.fit(train.source_ND, train.target_ND, held)
+
+    def fit() -> None:
+        features.fit(train.source_ND, train.target_ND, held)
+        network.fit(train.source_ND, train.target_ND, held)
+
+    sizes = {"features": features.features, "parameters": model.parameters}
+    kept.fill("attribution", [features, network], prepared, width, fit, sizes)
     return [*rows, features, network]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from latticegraph.config import Config
+from latticegraph.early import check_paths
 from latticegraph.errors import TrainingError
 from latticegraph.hub import autocast
 from latticegraph.losses import build_objective
@@ -41,6 +42,7 @@ def dry_run(config: Config) -> dict[str, Any]:
         LatticeGraphError: whatever would stop the run, except for what only its later texts or
             updates show.
     """
+    check_paths(config)
     device = resolve_device(config.run)
     with training_session(config.run, device, config.model.init.reproducible):
         graph, student = build_model(config, device)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from latticegraph.errors import CheckpointError
+from latticegraph.files import parse_json
 from latticegraph.pipeline.attribution import FOLDER as FROZEN
 from latticegraph.pipeline.without_lattice import FOLDER as CONTROL
 from latticegraph.training.run_folder import RunFolder
@@ -36,24 +35,20 @@ def read_curves(run_dir: Path) -> dict[str, dict[str, list[list[float]]]]:
 def _curve(path: Path) -> dict[str, list[list[float]]]:
     losses: dict[int, list[float]] = {}
     explained: dict[int, float] = {}
-    for record in _records(path):
-        epoch = record["epoch"]
-        if record["kind"] == "train":
-            losses.setdefault(epoch, []).append(record["losses"]["total"])
-        elif record["kind"] == "validation":
-            explained[epoch] = record["explained_variance"]
+    try:
+        for record in map(parse_json, filter(None, path.read_text("utf-8").split("\n"))):
+            epoch = record["epoch"]
+            if record["kind"] == "train":
+                losses.setdefault(epoch, []).append(record["losses"]["total"])
+            elif record["kind"] == "validation":
+                explained[epoch] = record["explained_variance"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            str(path),
+            f"expected records of a run, an object per line, got: {error!r}",
+            "Put the log of the run back, or train again",
+        ) from error
     return {
         "training_loss": [[epoch, fmean(values)] for epoch, values in sorted(losses.items())],
         "explained_variance": [[epoch, value] for epoch, value in sorted(explained.items())],
     }
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
-    except ValueError as error:
-        raise CheckpointError(
-            str(path),
-            f"expected a JSON object per line, got: {error}",
-            "Put the log of the run back, or train again",
-        ) from error

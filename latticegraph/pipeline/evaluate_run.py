@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +13,20 @@ import torch
 from latticegraph.config import Config, load_config
 from latticegraph.data import Sample, Splits, load_source, text_key
 from latticegraph.data.load import without_repeats
+from latticegraph.early import check_run
 from latticegraph.errors import CheckpointError, ConfigError, DataError, TeacherError
-from latticegraph.evaluation import sts_spearman
+from latticegraph.evaluation import read_sts, sts_spearman
+from latticegraph.files import parse_json
 from latticegraph.hub import LatticeModel
 from latticegraph.pipeline.attribution import frozen_checkpoint, wants_frozen
 from latticegraph.pipeline.codec_run import check_codec_request, measure_codec_run
 from latticegraph.pipeline.curves import read_curves
+from latticegraph.pipeline.kept_rows import KeptRows
 from latticegraph.pipeline.prepare import Prepared, embed_samples, prepare, text_fingerprint
 from latticegraph.pipeline.report_run import make_baselines, make_report
 from latticegraph.pipeline.without_lattice import control_checkpoint
 from latticegraph.plugins import check_trusted, class_paths
+from latticegraph.terminal import command, show_log_by_default
 from latticegraph.training import load_checkpoint_model, read_checkpoint
 from latticegraph.training.checks import decisive_settings
 from latticegraph.training.machine import resolve_device, training_session
@@ -46,8 +48,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the student, its controls and the baselines on other text.
 
-    The baselines are fitted again on the run's own training text. Texts that the run trained on,
-    or chose its checkpoint by, are dropped and counted.
+    Baselines, random features and the decoder network are those that were fitted with the run;
+    they are fitted again only where its folder has none for these settings. Texts that the run
+    trained on, or chose its checkpoint by, are dropped and counted.
 
     Args:
         run_dir: folder of a finished run.
@@ -69,8 +72,11 @@ def evaluate(
         LatticeGraphError: the run is unfinished, its text or teacher changed, it names a class path
             that is not trusted, or no unseen text is left.
     """
+    show_log_by_default()
     run_dir, names = Path(run_dir), [str(name) for name in data]
     report = _own_report(run_dir)
+    if sts is not None:
+        read_sts(sts)
     best = RunFolder(run_dir).best
     stored = read_checkpoint(best).config
     config = load_config(config_file or run_dir / "config.yaml", overrides)
@@ -80,8 +86,8 @@ def evaluate(
     trust = [*trust, *class_paths(config.model_dump(mode="json"))]
     device = resolve_device(config.run)
     with training_session(config.run, device, config.model.init.reproducible):
-        model = load_checkpoint_model(best, trust).to(device)
-        retrained = load_checkpoint_model(control_checkpoint(run_dir), trust).to(device)
+        model = load_checkpoint_model(best, trust, device)
+        retrained = load_checkpoint_model(control_checkpoint(run_dir), trust, device)
         _check_settings(stored, config)
         frozen = _frozen(run_dir, config, trust)
         samples = _read(data, config)
@@ -89,7 +95,7 @@ def evaluate(
         _check_origin(report, prepared)
         if samples:
             prepared = _with_unseen(prepared, samples)
-        result = _measure(prepared, model, retrained, frozen, sts, codec)
+        result = _measure(prepared, model, retrained, frozen, sts, codec, KeptRows(run_dir))
     kept = {"training": report["training"], "curves": read_curves(run_dir)}
     result |= kept | {"command": _command(run_dir, names)}
     dropped = len(samples) - len(prepared.splits.heldout) if samples else 0
@@ -98,8 +104,12 @@ def evaluate(
 
 
 def _command(run_dir: Path, names: Sequence[str]) -> str:
-    words = ["latticegraph", "evaluate", "--run", str(run_dir)]
-    return shlex.join([*words, "--data", *names] if names else words)
+    words = ["evaluate", "--run", str(run_dir)]
+    return command(*words, "--data", *names) if names else command(*words)
+
+
+def _again(run_dir: Path) -> str:
+    return command("train", "--config", str(run_dir / "config.yaml"), "--resume", "auto")
 
 
 def _measure(
@@ -109,10 +119,11 @@ def _measure(
     frozen: LatticeModel | None,
     sts: str | Path | None,
     codec: Sequence[str] | None,
+    kept: KeptRows,
 ) -> dict[str, Any]:
     """The report, and what was asked for beside it."""
-    baselines = make_baselines(prepared, model.student.surface_width)
-    result = make_report(prepared, model, retrained, frozen, baselines)
+    baselines = make_baselines(prepared, model.student.surface_width, kept)
+    result = make_report(prepared, model, retrained, frozen, baselines, kept)
     if codec is not None:
         result["codec"] = measure_codec_run(prepared, model, baselines, codec, sts)
     if sts is not None:
@@ -130,20 +141,21 @@ def _with_unseen(prepared: Prepared, samples: Sequence[Sample]) -> Prepared:
 
 def _own_report(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "report.json"
-    missing = [p for p in (path, control_checkpoint(run_dir)) if not p.is_file()]
-    if missing:
+    check_run(run_dir)
+    control = control_checkpoint(run_dir)
+    if not control.is_file():
         raise CheckpointError(
             "--run",
-            f"expected the folder of a finished run, got '{run_dir}' without {missing[0].name}",
-            f"Finish it: train --config {run_dir / 'config.yaml'} --resume auto",
+            f"expected the folder of a finished run, got '{run_dir}' without {control.name}",
+            f"Finish it: {_again(run_dir)}",
         )
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        report: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(
             str(path),
             f"expected the report that training wrote, got: {error}",
-            f"Write it again: train --config {run_dir / 'config.yaml'} --resume auto",
+            f"Write it again: {_again(run_dir)}",
         ) from error
     return report
 
@@ -157,10 +169,10 @@ def _frozen(run_dir: Path, config: Config, trust: Sequence[str]) -> LatticeModel
         raise CheckpointError(
             "report.attribution",
             f"expected a frozen lattice in the folder of the run for 'full', got no file '{path}'",
-            f"Set report.attribution=quick, or train it: train --config {run_dir / 'config.yaml'} "
-            "--resume auto --set report.attribution=full",
+            "Set report.attribution=quick, or train it: "
+            f"{_again(run_dir)} --set report.attribution=full",
         )
-    return load_checkpoint_model(path, trust).to(resolve_device(config.run))
+    return load_checkpoint_model(path, trust, resolve_device(config.run))
 
 
 def _check_trust(run_dir: Path, config: Config, trust: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from latticegraph.config import Config
 from latticegraph.distributed import ALONE, Processes
+from latticegraph.early import check_paths
 from latticegraph.evaluation import report_metrics
 from latticegraph.hub import LatticeModel
 from latticegraph.pipeline.header import header_lines
@@ -16,6 +17,7 @@ from latticegraph.pipeline.prepare import Prepared, build_model, prepare
 from latticegraph.pipeline.run_folder import FolderPlan, make_folder, plan_folder
 from latticegraph.plugins import class_paths
 from latticegraph.run_lock import RunLock
+from latticegraph.terminal import show_log_by_default
 from latticegraph.training import EmbeddingTrainer, TrainingResult, load_checkpoint_model
 from latticegraph.training.checks import check_processes
 from latticegraph.training.machine import resolve_device, training_session
@@ -53,8 +55,7 @@ class FittedRun:
             CheckpointError: when the checkpoint is gone or damaged.
         """
         trust = class_paths(self.config.model_dump(mode="json"))
-        model = load_checkpoint_model(self.result.best_checkpoint, trust)
-        return model.to(self.prepared.device)
+        return load_checkpoint_model(self.result.best_checkpoint, trust, self.prepared.device)
 
 
 def fit(
@@ -83,6 +84,7 @@ def fit(
         LatticeGraphError: a setting, the text, the teacher, a checkpoint or the disk is at fault,
             or another process works in the folder.
     """
+    show_log_by_default()
     check_processes(config, processes)
     report_metrics(config.data.task, config.evaluation.metrics)
     device = resolve_device(config.run, processes)
@@ -90,6 +92,8 @@ def fit(
         stack.enter_context(training_session(config.run, device, config.model.init.reproducible))
         lock = stack.enter_context(RunLock()) if lock is None else lock
         plan = plan_folder(config, resume, lock) if processes.is_writer else None
+        if processes.is_writer:
+            check_paths(config)
         graph, student = build_model(config, device, processes)
         header = header_lines(config, student, graph, device)
         for line in header if processes.is_writer else ():

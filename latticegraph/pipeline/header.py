@@ -23,6 +23,7 @@ PROGRAM_GB = 0.8
 COPIES_OF_PARAMETERS = 5
 # Their mean, and what it stands in for while it is validated.
 COPIES_OF_AVERAGE = 2
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def expected_memory(
@@ -88,9 +89,38 @@ def available_gb(device: torch.device) -> float | None:
         return torch.cuda.mem_get_info(device)[0] / GIB
     if sys.platform != "linux":
         return None
+    free = [_cgroup_bytes(CGROUP)]
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024 / GIB
+            free.append(int(line.split()[1]) * 1024)
+    known = [number for number in free if number is not None]
+    return min(known) / GIB if known else None
+
+
+def _cgroup_bytes(root: Path) -> int | None:
+    """What the limit of a container leaves free; None without a limit.
+
+    File pages that the kernel can drop count as free. Version 2 of control groups, then version 1.
+    """
+    ways = (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (
+            root / "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    )
+    for folder, limit, usage, droppable in ways:
+        try:
+            most = (folder / limit).read_text(encoding="ascii").strip()
+            used = int((folder / usage).read_text(encoding="ascii"))
+            stat = (folder / "memory.stat").read_text(encoding="ascii").split()
+        except OSError:
+            continue
+        if most != "max":  # version 1 writes a number beyond any machine
+            dropped = int(stat[stat.index(droppable) + 1]) if droppable in stat else 0
+            return max(0, int(most) - used + dropped)
     return None
 
 

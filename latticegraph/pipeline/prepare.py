@@ -21,6 +21,7 @@ from latticegraph.distributed import ALONE, Processes
 from latticegraph.hub import TeacherIdentity
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student, build_student
+from latticegraph.pipeline.size import check_size
 from latticegraph.teachers import EmbeddingCache, build_teacher
 from latticegraph.training import EmbeddingPairs
 from latticegraph.training.checks import check_phases
@@ -71,10 +72,12 @@ def build_model(
 
     Raises:
         GraphError: an edge type is empty, or the steps do not reach across.
-        ConfigError: a surface of kind volume does not fit the teacher, or a phase has nothing to
-            train.
+        ConfigError: a surface of kind volume does not fit the teacher, a phase has nothing to
+            train, or the memory does not suffice.
     """
     check_phases(config)
+    if processes.size == 1:  # else the others may run on other machines
+        check_size(config, device)
     slabs = config.run.parallel == "slabs"
     holders, sharing = (processes, 1) if slabs else (ALONE, processes.size)
     graph = LatticeGraph.build(config.lattice)
@@ -136,9 +139,21 @@ def prepare(config: Config, device: torch.device, processes: Processes = ALONE) 
     parts = (splits.train, splits.validation, splits.heldout)
     train, validation, heldout = processes.writer_first(lambda: embed_samples(cache, parts))
     _log.info("embeddings: %.1f%% found in the cache", 100 * cache.hit_rate)
+    if processes.is_writer:
+        _say_cut(config, cache, parts)
     return Prepared(
         config, device, splits, cache, train, validation, heldout, hit_rate=cache.hit_rate
     )
+
+
+def _say_cut(config: Config, cache: EmbeddingCache, parts: Sequence[Sequence[Sample]]) -> None:
+    texts = {text for part in parts for sample in part for text in (sample.source, sample.target)}
+    if cut := cache.teacher.count_cut(sorted(texts)):
+        _log.info(
+            "teacher: %s of %s texts have more than %s tokens (teacher.max_length); the rest of "
+            "them is not read",
+            *(f"{number:,}" for number in (cut, len(texts), config.teacher.max_length)),
+        )
 
 
 def embed_samples(cache: EmbeddingCache, parts: Sequence[Sequence[Sample]]) -> list[EmbeddingPairs]:

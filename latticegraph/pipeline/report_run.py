@@ -12,7 +12,8 @@ from latticegraph.evaluation import (
     Baseline,
     EmbeddingSplit,
     build_report,
-    fit_baselines,
+    fit_all,
+    new_baselines,
     report_metrics,
     write_report,
 )
@@ -23,15 +24,19 @@ from latticegraph.pipeline.curves import read_curves
 from latticegraph.pipeline.decoded import decoded_examples
 from latticegraph.pipeline.expert_roles import expert_roles
 from latticegraph.pipeline.fit_run import MODEL_FOLDER, FittedRun
+from latticegraph.pipeline.kept_rows import KeptRows
 from latticegraph.pipeline.model_row import ModelRow
 from latticegraph.pipeline.prepare import Prepared, text_fingerprint
 from latticegraph.pipeline.without_lattice import control_checkpoint, switched_off, train_control
 from latticegraph.plugins import class_paths
 from latticegraph.run_lock import RunLock
+from latticegraph.terminal import command as typed
 from latticegraph.training import TrainingResult, load_checkpoint_model
 from latticegraph.training.machine import training_session
 
 _log = logging.getLogger(__name__)
+
+NOT_KEPT = KeptRows()
 
 
 @dataclass(frozen=True)
@@ -106,38 +111,41 @@ def write_run_report(
     with training_session(config.run, device, config.model.init.reproducible):
         model = run.best_model()
         trust = class_paths(config.model_dump(mode="json"))
-        retrained = load_checkpoint_model(control_checkpoint(run.folder), trust).to(device)
+        retrained = load_checkpoint_model(control_checkpoint(run.folder), trust, device)
         frozen = None
         if side.frozen is not None:
-            frozen = load_checkpoint_model(side.frozen.best_checkpoint, trust).to(device)
-        made = make_report(run.prepared, model, retrained, frozen)
+            frozen = load_checkpoint_model(side.frozen.best_checkpoint, trust, device)
+        kept = KeptRows(run.folder, write=True)
+        made = make_report(run.prepared, model, retrained, frozen, kept=kept)
     made |= {
         "run": run.folder.name,
         "training": _training_summary(run.result, side),
         "curves": read_curves(run.folder),
-        "command": command or f"latticegraph train --config {run.folder / 'config.yaml'}",
+        "command": command or typed("train", "--config", str(run.folder / "config.yaml")),
     }
     write_report(run.folder, made)
     model.write_card(run.folder / MODEL_FOLDER, made["student"])
     return made
 
 
-def make_baselines(prepared: Prepared, bottleneck: int) -> list[Baseline]:
-    """Fit the baselines of the report on ``prepared.train``.
+def make_baselines(
+    prepared: Prepared, bottleneck: int, kept: KeptRows = NOT_KEPT
+) -> list[Baseline]:
+    """The baselines of the report, fitted on ``prepared.train``.
 
     Args:
         prepared: text and embeddings.
         bottleneck: S, numbers per sample.
+        kept: of the run; rows that it has are not fitted again.
     """
     config, (train, validation, _) = prepared.config, _splits(prepared)
-    return fit_baselines(
-        train,
-        validation,
-        bottleneck,
-        config.evaluation,
-        seed=config.run.seed,
-        task=config.data.task,
+    baselines = new_baselines(
+        bottleneck, config.evaluation, seed=config.run.seed, task=config.data.task
     )
+    kept.fill(
+        "baselines", baselines, prepared, bottleneck, lambda: fit_all(baselines, train, validation)
+    )
+    return baselines
 
 
 def make_report(
@@ -146,6 +154,7 @@ def make_report(
     retrained: LatticeModel,
     frozen: LatticeModel | None = None,
     baselines: Sequence[Baseline] | None = None,
+    kept: KeptRows = NOT_KEPT,
 ) -> dict[str, Any]:
     """Measure everything on ``prepared.heldout``; baselines are fitted on ``prepared.train``.
 
@@ -154,7 +163,8 @@ def make_report(
         model: trained, on its device.
         retrained: the control that was trained without a lattice.
         frozen: the same model with a frozen lattice, where ``report.attribution`` is full.
-        baselines: of :func:`make_baselines`; None fits them.
+        baselines: of :func:`make_baselines`; None makes them.
+        kept: fitted rows of the run.
 
     Raises:
         DataError: when a metric is no finite number.
@@ -166,7 +176,7 @@ def make_report(
     off = ModelRow("lattice_off", "lattice switched off", switched_off(model), *how)
     wire = ModelRow("lattice_off_retrained", "retrained without lattice", retrained, *how)
     if baselines is None:
-        baselines = make_baselines(prepared, model.student.surface_width)
+        baselines = make_baselines(prepared, model.student.surface_width, kept)
     train, validation, heldout = _splits(prepared)
     groups = [sample.group for sample in prepared.splits.heldout]
     train_mean_D = train.target_ND.mean(axis=0)
@@ -178,7 +188,7 @@ def make_report(
         heldout=heldout,
         groups=groups,
         train_mean_D=train_mean_D,
-        attribution=attribution_rows(prepared, model, frozen, train, validation),
+        attribution=attribution_rows(prepared, model, frozen, train, validation, kept),
     )
     prediction = student.prediction
     roles = {}

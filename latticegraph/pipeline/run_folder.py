@@ -9,7 +9,7 @@ from pathlib import Path
 
 from latticegraph.config import Config, dump_config
 from latticegraph.errors import ConfigError
-from latticegraph.files import write_text
+from latticegraph.files import advice, write_text
 from latticegraph.run_lock import RunLock
 from latticegraph.training import resolve_resume
 from latticegraph.training.checkpoint import read_checkpoint
@@ -84,7 +84,7 @@ def make_folder(config: Config, plan: FolderPlan, lock: RunLock) -> tuple[Config
         raise ConfigError(
             "run.output_dir",
             f"expected a folder in which '{plan.path}' can be made, got: {error.strerror}",
-            "Free disk space, or choose another run.output_dir",
+            advice(error),
         ) from error
     lock.take(path)
     if plan.checkpoint is None:

@@ -100,7 +100,7 @@ def _open_array(path: Path) -> np.ndarray[Any, Any]:
     except (OSError, ValueError, EOFError) as error:
         raise TeacherError(
             "teacher.name",
-            f"expected a .npy array without pickled objects in '{path}', got: {error}",
+            f"expected a .npy array of floats in '{path}', got a file that is none",
             "Write it with numpy.save from an array of floats",
         ) from error
     is_array = isinstance(rows_ND, np.ndarray)

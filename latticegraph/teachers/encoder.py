@@ -162,6 +162,18 @@ class EncoderTeacher(Teacher):
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
 
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Texts with more tokens than ``max_length``; see :class:`Teacher`."""
+        # A token stands for a byte or more; eight are left for those that frame the text.
+        long = [text for text in texts if len(text.encode("utf-8")) + 8 > self.choices.max_length]
+        if not long:
+            return 0
+        prepared = [text.lower() for text in long] if self.choices.lower_case else long
+        # Cut one token later: a text that fits is then shorter than that.
+        limit = self.choices.max_length + 1
+        encoded = self._tokenizer(prepared, truncation=True, max_length=limit, padding=False)
+        return sum(len(ids) == limit for ids in encoded["input_ids"])
+
     def _tokenize(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
         prepared = [text.lower() for text in texts] if self.choices.lower_case else list(texts)
         encoded = self._tokenizer(

@@ -10,6 +10,7 @@ from typing import Any
 
 from latticegraph.digests import file_sha256
 from latticegraph.errors import TeacherError
+from latticegraph.files import parse_json
 
 DECIDING_SUFFIXES = (".json", ".model", ".safetensors", ".txt")
 
@@ -45,7 +46,7 @@ def read_json(path: Path) -> Any:
         TeacherError: the file is missing, not UTF-8 or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise TeacherError(
             "teacher.name",

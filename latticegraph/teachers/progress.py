@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from latticegraph.teachers.protocol import ProgressCallback
 
 QUIET_BELOW = 256
 PLAIN_LINES = 5
+FIRST_SECONDS = 5.0  # then the first estimate of what is left, however little is done
 
 
 @contextmanager
@@ -39,12 +41,24 @@ def show_progress(
 
 
 def _plain_lines(title: str, total: int, console: Console) -> ProgressCallback:
-    done = 0
+    done, start, said_first = 0, time.monotonic(), False
 
     def advance(count: int) -> None:
-        nonlocal done
+        nonlocal done, said_first
         before, done = done, done + count
-        if done * PLAIN_LINES // total > before * PLAIN_LINES // total:
-            console.print(f"{title}: {done:,} of {total:,} texts", highlight=False, soft_wrap=True)
+        elapsed = time.monotonic() - start
+        due = done * PLAIN_LINES // total > before * PLAIN_LINES // total
+        if not due and (said_first or elapsed < FIRST_SECONDS):
+            return
+        said_first = True
+        left = elapsed * (total - done) / done
+        time_left = f", about {_duration(left)} left" if done < total and left >= 1 else ""
+        console.print(
+            f"{title}: {done:,} of {total:,} texts{time_left}", highlight=False, soft_wrap=True
+        )
 
     return advance
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -53,3 +53,11 @@ class Teacher(ABC):
         Raises:
             TeacherError: a text cannot be embedded.
         """
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """How many of ``texts`` are longer than what the teacher reads of them; 0 where all fit.
+
+        Args:
+            texts: any number of texts.
+        """
+        return 0

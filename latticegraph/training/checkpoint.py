@@ -19,7 +19,7 @@ from torch import Tensor
 from latticegraph.config import Config
 from latticegraph.digests import tensors_sha256
 from latticegraph.errors import CheckpointError
-from latticegraph.files import replace_file
+from latticegraph.files import advice, parse_json, replace_file
 from latticegraph.hub import LatticeModelConfig, TeacherIdentity
 from latticegraph.training.checks import config_fingerprint
 from latticegraph.training.progress import TrainingProgress
@@ -85,8 +85,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         raise CheckpointError(
             str(path),
             f"expected to write a checkpoint, got: {error}",
-            "Free disk space or make the folder writable, then start again with --resume auto; the "
-            "previous checkpoint is kept",
+            f"{advice(error)}, then go on with --resume auto; the previous checkpoint is kept",
         ) from error
 
 
@@ -98,13 +97,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     metadata, parts = read_parts(path)
     try:
-        model, trainer = json.loads(metadata["model"]), json.loads(metadata["trainer"])
+        model, trainer = parse_json(metadata["model"]), parse_json(metadata["trainer"])
         sections = {name: model[name] for name in ("lattice", "model", "teacher")}
         config = Config.model_validate(trainer["config"] | sections)
         progress = TrainingProgress.from_json(trainer["progress"])
         identity = model["identity"]
         teacher = None if identity is None else TeacherIdentity.model_validate(identity)
-    except (ValidationError, KeyError) as error:
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             str(path),
             f"expected settings that this version of latticegraph knows, got: {error}",

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from latticegraph.hub import LatticeModel, LatticeModelConfig
 from latticegraph.training.checkpoint import read_parts
 from latticegraph.training.weight_average import averaged_weights
 
 
-def load_checkpoint_model(path: str | Path, trust: Sequence[str] = ()) -> LatticeModel:
-    """Build the model of a checkpoint, on the CPU, with the mean of the weights where one is kept.
+def load_checkpoint_model(
+    path: str | Path, trust: Sequence[str] = (), device: str | torch.device = "cpu"
+) -> LatticeModel:
+    """Build the model of a checkpoint, with the mean of the weights where one is kept.
 
     Args:
         path: usually ``<run>/checkpoints/best.safetensors``.
         trust: class paths outside the package that the model may use; their code runs.
+        device: where the student computes.
 
     Raises:
         CheckpointError: when the file is missing, damaged, foreign or of another version.
@@ -25,4 +30,4 @@ def load_checkpoint_model(path: str | Path, trust: Sequence[str] = ()) -> Lattic
     metadata, parts = read_parts(path)
     config = LatticeModelConfig.from_json(metadata["model"], trust, str(path))
     weights = parts["student"] | averaged_weights(parts["average"])
-    return LatticeModel.build(config, weights, path)
+    return LatticeModel.build(config, weights, path, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -77,6 +78,9 @@ def training_session(settings: RunSettings, device: torch.device, exact: bool) -
             if settings.threads:
                 torch.set_num_threads(settings.threads)
             if exact:
+                if device.type == "cuda":
+                    # cuBLAS reads it at its first product; without, products need not repeat.
+                    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
                 torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
                 # Filling every new tensor with NaN finds bugs, changes no result and costs time.
                 memory.fill_uninitialized_memory = False

@@ -82,7 +82,7 @@ def test_full_disk_in_mid_run_is_an_error_that_says_so(
     monkeypatch.setattr(fit_run, "fit", full)
     assert main(["train", "--config", "small.yaml"]) == 2
     assert capsys.readouterr().err == (
-        "error: runs/small/metrics.jsonl: No space left on device. Free disk space and try again.\n"
+        "error: runs/small/metrics.jsonl: No space left on device. Free disk space and go on.\n"
     )
 
 
@@ -94,7 +94,10 @@ def test_keyboard_interrupt_before_training_is_no_traceback(
 
     monkeypatch.setattr(fit_run, "fit", interrupted)
     assert main(["train", "--config", "small.yaml"]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    assert capsys.readouterr().err == (
+        f"interrupted; to go on: {sys.executable} -m latticegraph train --config small.yaml "
+        "--resume auto\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "describe"])

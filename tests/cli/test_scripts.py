@@ -108,12 +108,15 @@ def test_interrupted_run_says_how_to_go_on_and_does(project: Path) -> None:
     assert status == 128 + signal.SIGINT, errors
     last = errors.strip().split("\n")[-1]
     assert last.startswith("interrupted after ")
-    assert last.endswith(
-        "to go on: latticegraph train --config runs/stopped/config.yaml --resume true"
-    )
+    go_on = "--config runs/stopped/config.yaml --resume true"
+    assert last.endswith(f"to go on: {sys.executable} {ROOT / 'scripts' / 'train.py'} {go_on}")
     assert not (project / "runs" / "stopped" / "report.json").exists()
 
-    done = run(project, "train", "--config", "runs/stopped/config.yaml", "--resume", "true")
+    # As typed.
+    typed = shlex.split(last.partition("to go on: ")[2])
+    done = subprocess.run(
+        typed, cwd=project, env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     text = (project / "runs" / "stopped" / "report.json").read_text(encoding="utf-8")
     assert json.loads(text)["training"]["updates"] == 400

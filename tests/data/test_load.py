@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from pathlib import Path
 
 import pytest
 
+from latticegraph.config import load_config
+from latticegraph.data import lines
 from latticegraph.data.load import load_file, load_source
 from latticegraph.data.rows import Task
 from latticegraph.data.sample import Sample
-from latticegraph.errors import DataError
+from latticegraph.errors import ConfigError, DataError
 
 
 def jsonl(tmp_path: Path, *rows: object) -> Path:
@@ -150,18 +154,26 @@ def test_load_source_names_the_built_in_corpora(name: str, hint: str) -> None:
         load_source(name, "reconstruction")
 
 
-def test_load_file_refuses_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"got a folder\. Name .* \(it holds none of these\)"):
+def test_load_file_reads_every_file_of_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"folder with \.txt, \.jsonl, \.csv or \.tsv files, got one"
+    ):
         load_file(tmp_path, "reconstruction")
-    (tmp_path / "in.txt").write_text("Text.", encoding="utf-8")
-    with pytest.raises(DataError, match=r"got a folder\. Name .* \(it holds in\.txt\)"):
-        load_file(tmp_path, "reconstruction")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "B.TXT").write_text("Second.", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("First.\n\nSecond.", encoding="utf-8")
+    (tmp_path / "notes.md").write_text("Third.", encoding="utf-8")
+    samples = load_file(tmp_path, "reconstruction")
+    assert [sample.source for sample in samples] == ["First.", "Second."]
 
 
 def test_load_file_refuses_other_suffixes(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
+    path = tmp_path / "a.pdf"
     path.write_text("a,b", encoding="utf-8")
-    with pytest.raises(DataError, match=r"expected the suffix \.txt or \.jsonl, got '\.csv'"):
+    wanted = (
+        r"expected the suffix \.txt, \.jsonl, \.csv or \.tsv, or one of them and \.gz, got '\.pdf'"
+    )
+    with pytest.raises(DataError, match=wanted):
         load_file(path, "reconstruction")
 
 
@@ -195,3 +207,59 @@ def test_load_source_reads_the_built_in_dialogues_and_files(tmp_path: Path) -> N
     assert load_source("dialogues", "question_answer")[0].group.startswith("dialogue:")
     path = jsonl(tmp_path, {"text": "One."})
     assert load_source(str(path), "reconstruction") == [Sample("One.", "One.", "text:one.")]
+
+
+def test_load_file_unpacks_gz_and_reads_csv_and_tsv(tmp_path: Path) -> None:
+    path = tmp_path / "a.CSV.gz"
+    path.write_bytes(gzip.compress(b'text,group\n"One, two.",x\n"Two\nlines",x\n'))
+    samples = load_file(path, "reconstruction")
+    assert [(s.source, s.group) for s in samples] == [
+        ("One, two.", "group:x"),
+        ("Two\nlines", "group:x"),
+    ]
+    table = tmp_path / "a.tsv"
+    table.write_text('question\tanswer\nIs "this it?\tYes.\n', encoding="utf-8")
+    assert [(s.source, s.target) for s in load_file(table, "question_answer")] == [
+        ('Is "this it?', "Yes.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wanted"),
+    [
+        ("a.csv", b'text\n"open', r"a\.csv:2: expected rows of a table, got: unexpected end"),
+        ("a.csv", b"text,group\na\n", r"a\.csv:2: expected 2 columns \(text, group\), got 1"),
+        ("a.csv", b"words\na\n", r"a\.csv:2: expected the fields text, .* got words"),
+        ("a.csv", b"", r"a\.csv: expected a header and rows, got an empty file"),
+        ("a.csv", b"text\na\xff\n", r"a\.csv:2: expected UTF-8 text, got byte 0xff"),
+        ("a.txt.gz", b"no gzip", r"expected a readable file, got: Not a gzipped file .*Pack it"),
+        ("a.txt.gz", gzip.compress(b"abc" * 99)[:-9], r"expected a readable file, got: .*Pack it"),
+        ("a.txt", b"one\rtwo\rthree", r"got lines that end in CR alone\. Convert the line ends"),
+        ("a.jsonl", b'{"text": ' + b"[" * 9999, r"a\.jsonl:1: .* malformed JSON values too deep"),
+        ("a.jsonl", b'{"text": "a", "x": ' + b"1" * 5000 + b"}", r":1: .* Exceeds the limit"),
+    ],
+)
+def test_load_file_says_what_is_wrong(
+    tmp_path: Path, name: str, content: bytes, wanted: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=wanted):
+        load_file(path, "reconstruction")
+
+
+def test_standard_input_is_lines_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO("Café.\n\nTwo.\n".encode()))
+    monkeypatch.setattr("sys.stdin", stream)
+    assert [s.source for s in load_source("-", "reconstruction")] == ["Café.", "Two."]
+    with pytest.raises(ConfigError, match=r"data\.train: expected text that can be read again"):
+        load_config(None, ["data.train=a.txt,-"])
+
+
+def test_text_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LARGEST_BYTES", 5)
+    for name, content in (("a.txt", b"123456"), ("a.txt.gz", gzip.compress(b"123456"))):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="expected at most 5 bytes of text, got more"):
+            load_file(path, "reconstruction")

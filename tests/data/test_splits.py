@@ -190,3 +190,15 @@ def test_apart_from_drops_by_group_and_by_text() -> None:
     samples = [Sample("A b", "x", "1"), Sample("c", "y", "2"), Sample("d", "z", "3")]
     reserved = [Sample("a  B", "q", "9"), Sample("other", "q", "3")]
     assert apart_from(samples, reserved) == [samples[1]]
+
+
+def test_causes_of_too_little_text_are_named(tmp_path: Path) -> None:
+    same, other = tmp_path / "same.txt", tmp_path / "other.txt"
+    same.write_text("One line.\n" * 505, encoding="utf-8")
+    other.write_text("\n".join(f"Line {i}." for i in range(9)), encoding="utf-8")
+    with pytest.raises(DataError, match=r"got 1 \(1 samples; 504 of 505 are repeats"):
+        load_samples(DataSettings(train=(str(same),)))
+    with pytest.raises(
+        DataError, match=r"data\.heldout: expected other text than data\.train, got "
+    ):
+        load_samples(DataSettings(train=(str(other),), heldout=(str(other),)))

@@ -164,6 +164,7 @@ def test_free_memory_is_what_the_system_tells(
             return "MemTotal:  9 kB\nMemFree: 7 kB\nMemAvailable:   3145728 kB\n"
 
     monkeypatch.setattr(header, "Path", Table)
+    monkeypatch.setattr(header, "_cgroup_bytes", lambda root: None)
     monkeypatch.setattr(header.sys, "platform", "linux")
     assert available_gb(CPU) == 3.0
     monkeypatch.setattr(header.sys, "platform", "darwin")

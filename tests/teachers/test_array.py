@@ -82,7 +82,7 @@ def test_array_teacher_allows_zero_rows_unnormalized(tmp_path: Path) -> None:
         (np.zeros(3), r"expected floats of shape \[texts, dimension\] .*, got float64 \[3\]"),
         (np.zeros((3, 2), dtype=np.int64), r"got int64 \[3, 2\]"),
         (np.zeros((3, 0)), r"got float64 \[3, 0\]"),
-        (np.array([{"a": 1}], dtype=object), r"expected a \.npy array without pickled objects"),
+        (np.array([{"a": 1}], dtype=object), r"expected a \.npy array of floats"),
         (np.zeros((2, 2)), r"teacher\.texts: expected 2 lines in .*, got 3\. Set teacher\.texts"),
     ],
 )

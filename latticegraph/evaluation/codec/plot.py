@@ -8,7 +8,7 @@ from typing import Any
 
 from latticegraph.errors import ConfigError
 from latticegraph.evaluation.codec.text import COLUMNS, STUDENT
-from latticegraph.files import replace_file
+from latticegraph.files import advice, replace_file
 
 # Okabe and Ito (2008): told apart with every common kind of colour blindness; black is the student.
 _COLOURS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
@@ -83,5 +83,5 @@ def _save(figure: Any, path: Path) -> None:
         raise ConfigError(
             "--codec-dir",
             f"expected to write '{path}', got: {error.strerror or error}",
-            "Free disk space, or choose a writable folder",
+            advice(error),
         ) from error

@@ -1,0 +1,65 @@
+"""Rows of a CSV or TSV file, whose header names the fields of JSONL."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from latticegraph.data.lines import kind_of, read_bytes
+from latticegraph.errors import DataError
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every row as a mapping, with the number of its last line.
+
+    Args:
+        path: UTF-8 file. ``.csv``: commas, and quotes around what holds one; ``.tsv``: tabs, and
+            quotes are text.
+
+    Raises:
+        DataError: the file cannot be read, is not UTF-8, or a row does not fit the header.
+    """
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{line}",
+            f"expected UTF-8 text, got byte 0x{error.object[error.start]:02x}",
+            "Save the file as UTF-8",
+        ) from error
+    if kind_of(path) == ".tsv":
+        options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    else:
+        options = {"strict": True}
+    reader = csv.reader(io.StringIO(text, newline=""), **options)
+    header: list[str] = []
+    try:
+        for row in reader:
+            if not header:
+                header = [name.strip() for name in row]
+            elif row:
+                yield reader.line_num, _fitted(header, row, f"{path}:{reader.line_num}")
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{reader.line_num}",
+            f"expected rows of a table, got: {error}",
+            "Correct that line, or set quotes around text that holds commas or quotes",
+        ) from error
+    if not header:
+        raise DataError(
+            str(path), "expected a header and rows, got an empty file", "Add text or leave it out"
+        )
+
+
+def _fitted(header: list[str], row: list[str], where: str) -> dict[str, Any]:
+    if len(row) != len(header):
+        raise DataError(
+            where,
+            f"expected {len(header)} columns ({', '.join(header)}), got {len(row)}",
+            "Correct that line, or set quotes around text that holds commas or quotes",
+        )
+    return dict(zip(header, row, strict=True))
