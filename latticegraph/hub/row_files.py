@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from latticegraph.errors import ConfigError, DataError
+from latticegraph.files import parse_json
 
 SUFFIXES = (".npy", ".safetensors", ".jsonl")
 # Space for the header, which is known at the end alone. Both formats allow blanks behind it.
@@ -220,7 +221,7 @@ def _from_jsonl(path: Path, names: Sequence[str], block: int) -> Iterator[Any]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                record = json.loads(line)
+                record = parse_json(line)
                 row = next(record[name] for name in names if name in record)
                 if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in row):
                     raise ValueError("numbers")
