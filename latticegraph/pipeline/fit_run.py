@@ -111,6 +111,7 @@ def fit(
             validation_texts=[sample.target for sample in prepared.splits.validation],
             processes=processes,
             teacher=prepared.identity,
+            texts=prepared.texts,
         )
         result = trainer.fit(resume_from=checkpoint)
         run = FittedRun(prepared, run_dir, result, processes)

@@ -25,6 +25,7 @@ from latticegraph.pipeline.size import check_size
 from latticegraph.teachers import EmbeddingCache, build_teacher
 from latticegraph.training import EmbeddingPairs
 from latticegraph.training.checks import check_phases
+from latticegraph.training.origin import TextDigests
 from latticegraph.training.plan import TrainingPlan
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,11 @@ class Prepared:
     validation: EmbeddingPairs
     heldout: EmbeddingPairs
     hit_rate: float
+
+    @property
+    def texts(self) -> TextDigests:
+        """Digests of the texts that a run learns and chooses its checkpoint by."""
+        return TextDigests(_digest(self.splits.train), _digest(self.splits.validation))
 
     @property
     def identity(self) -> TeacherIdentity:
@@ -186,8 +192,12 @@ def embed_samples(cache: EmbeddingCache, parts: Sequence[Sequence[Sample]]) -> l
 
 def text_fingerprint(splits: Splits) -> str:
     """SHA-256 of all texts that a run learned or chose its checkpoint by, in order."""
+    return _digest((*splits.train, *splits.validation))
+
+
+def _digest(samples: Iterable[Sample]) -> str:
     digest = hashlib.sha256()
-    for sample in (*splits.train, *splits.validation):
+    for sample in samples:
         for text in (sample.source, sample.target):
             data = text.encode("utf-8")
             digest.update(len(data).to_bytes(8, "little") + data)

@@ -51,6 +51,7 @@ def train_beside(
             cache_hit_rate=prepared.hit_rate,
             processes=processes,
             teacher=prepared.identity,
+            texts=prepared.texts,
         )
         return trainer.fit(resume_from=RunFolder(folder).last if resumed else None)
 

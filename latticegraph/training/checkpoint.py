@@ -22,10 +22,11 @@ from latticegraph.errors import CheckpointError
 from latticegraph.files import advice, parse_json, replace_file
 from latticegraph.hub import LatticeModelConfig, TeacherIdentity
 from latticegraph.training.checks import config_fingerprint
+from latticegraph.training.origin import Origin
 from latticegraph.training.progress import TrainingProgress
 
 FORMAT = "latticegraph-checkpoint"
-VERSION = 2
+VERSION = 3
 _PARTS = ("student", "optimizer", "average", "random", "means", "weighting")
 _TRAINER_SECTIONS = ("run", "losses", "data", "training", "evaluation")
 
@@ -47,6 +48,7 @@ class Checkpoint:
         means: running means since the last log line.
         weighting: learned factors on the weights of the loss terms; none where they are fixed.
         teacher: whose embeddings the student learns; None where only embeddings are known.
+        origin: digests of text and embeddings; None where nobody asked for them.
     """
 
     config: Config
@@ -58,6 +60,7 @@ class Checkpoint:
     weighting: Mapping[str, Tensor] = field(default_factory=dict)
     teacher: TeacherIdentity | None = None
     average: Mapping[str, Tensor] = field(default_factory=dict)
+    origin: Origin | None = None
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -103,13 +106,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
         progress = TrainingProgress.from_json(trainer["progress"])
         identity = model["identity"]
         teacher = None if identity is None else TeacherIdentity.model_validate(identity)
+        origin = trainer["origin"]
+        origin = None if origin is None else Origin.model_validate(origin)
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             str(path),
             f"expected settings that this version of latticegraph knows, got: {error}",
             "Use the version that wrote the checkpoint, or train again",
         ) from error
-    return Checkpoint(config, progress, **parts, teacher=teacher)
+    return Checkpoint(config, progress, **parts, teacher=teacher, origin=origin)
 
 
 def read_parts(path: Path) -> tuple[dict[str, str], Parts]:
@@ -149,6 +154,7 @@ def _trainer_json(path: Path, checkpoint: Checkpoint) -> str:
     state = {
         "config": {name: tree[name] for name in _TRAINER_SECTIONS},
         "progress": checkpoint.progress.to_json(),
+        "origin": None if checkpoint.origin is None else checkpoint.origin.model_dump(mode="json"),
     }
     try:
         return json.dumps(state, ensure_ascii=False)

@@ -31,6 +31,12 @@ FREE_KEYS = frozenset(
     }
 )
 _SECTIONS = ("lattice", "model", "losses", "teacher", "data", "training")
+# Beside these sections: validation decides which checkpoint is the best one.
+_DECISIVE_KEYS = (
+    ("run", "seed"),
+    ("evaluation", "batch_size"),
+    ("evaluation", "validation_samples"),
+)
 _SHOWN = 3
 
 
@@ -124,7 +130,9 @@ def check_same_data(path: Path, student: Student, train: EmbeddingPairs) -> None
 def decisive_settings(config: Config) -> dict[str, Any]:
     """Dotted keys and values that decide the weights of a run, as JSON values."""
     tree = config.model_dump(mode="json")
-    flat: dict[str, Any] = {"run.seed": tree["run"]["seed"]}
+    flat: dict[str, Any] = {
+        f"{section}.{key}": tree[section][key] for section, key in _DECISIVE_KEYS
+    }
     for section in _SECTIONS:
         flat |= _flatten(section, tree[section])
     return {key: value for key, value in flat.items() if key not in FREE_KEYS}

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 
 from latticegraph.config import RunSettings
 from latticegraph.distributed import ALONE, Processes
@@ -90,6 +91,22 @@ def training_session(settings: RunSettings, device: torch.device, exact: bool) -
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(before, warn_only=before_warn)
             memory.fill_uninitialized_memory = fill
+
+
+def loss_scaler(precision: str, device: torch.device) -> GradScaler:
+    """The dynamic scale of the loss, which keeps small gradients above the smallest float16.
+
+    An update whose gradients overflow is left out and halves the scale; 500 updates without an
+    overflow double it (Micikevicius et al. 2018). All are powers of two, so that scaling rounds
+    nothing. Processes that train together have the same summed gradients and so the same scale.
+
+    Args:
+        precision: ``training.precision``; the scaler does nothing unless it is ``float16``.
+        device: where the student computes.
+    """
+    return GradScaler(
+        device.type, init_scale=2.0**14, growth_interval=500, enabled=precision == "float16"
+    )
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

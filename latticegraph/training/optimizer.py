@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from latticegraph.config import TrainingSettings
 from latticegraph.config.training import Part
@@ -80,16 +81,21 @@ class StudentOptimizer:
         """Drop all gradients, so that frozen parameters have none."""
         self._adamw.zero_grad(set_to_none=True)
 
-    def step(self, rate: float) -> None:
+    def unscale(self, scaler: GradScaler) -> None:
+        """Divide all gradients by the scale of the loss, once per update."""
+        scaler.unscale_(self._adamw)
+
+    def step(self, rate: float, scaler: GradScaler) -> None:
         """Move every parameter that has a gradient, and the mean of all of them.
 
         Args:
             rate: learning rate before the scale of each part.
+            scaler: that :meth:`unscale` was called with.
         """
         for group in self._adamw.param_groups:
             group["lr"] = rate * group["scale"]
         self.average.begin()
-        self._adamw.step()
+        scaler.step(self._adamw)
         self.average.add()
 
     def tensors(self) -> dict[str, Tensor]:

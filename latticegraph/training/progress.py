@@ -17,16 +17,14 @@ class TrainingProgress:
         update: updates done.
         epoch: epochs completed; for display, the update number decides.
         phase: name of the phase of the latest update; for display.
-        loss_scale: factor on the loss, 1 except for float16.
-        scale_since_change: updates since that factor changed.
+        scaler: state of the scale of the loss; empty except for float16.
         callbacks: what every callback keeps, by its name.
     """
 
     update: int = 0
     epoch: int = 0
     phase: str = ""
-    loss_scale: float = 1.0
-    scale_since_change: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -20,9 +20,14 @@ from latticegraph.model import Student
 from latticegraph.training.batches import EmbeddingPairs
 from latticegraph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from latticegraph.training.checks import check_same_config, check_same_data
-from latticegraph.training.loss_scale import loss_scale
-from latticegraph.training.machine import random_state, restore_random_state
+from latticegraph.training.machine import loss_scaler, random_state, restore_random_state
 from latticegraph.training.optimizer import StudentOptimizer
+from latticegraph.training.origin import (
+    Origin,
+    check_same_embeddings,
+    check_same_teacher,
+    check_same_text,
+)
 from latticegraph.training.plan import TrainingPlan
 from latticegraph.training.progress import Reason, TrainingProgress
 from latticegraph.training.run_folder import RunFolder
@@ -103,12 +108,13 @@ class TrainingState:
         device: where the student computes.
         processes: of the run.
         teacher: whose embeddings the student learns; None where only embeddings are known.
+        origin: of the pairs; None compares nothing but their means.
 
     Attributes:
         optimizer: of the student.
         progress: counters that a checkpoint keeps.
         means: running means since the last log line.
-        scale: of the loss.
+        scaler: of the loss.
         callbacks: in the order in which they are called.
         resumed: whether the run continues from a checkpoint.
         norms: gradient norm of every component in the latest update, where it is logged.
@@ -129,8 +135,10 @@ class TrainingState:
         device: torch.device,
         processes: Processes = ALONE,
         teacher: TeacherIdentity | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.teacher = teacher
+        self.origin = origin
         self.config = config
         self.student = student
         self.objective = objective
@@ -141,7 +149,7 @@ class TrainingState:
         self.optimizer = StudentOptimizer(student, config.training)
         self.means = RunningMeans(student.dynamics.names, config.model.dynamics.steps)
         self.progress = TrainingProgress()
-        self.scale = loss_scale(config.training.precision)
+        self.scaler = loss_scaler(config.training.precision, device)
         self.callbacks: Sequence[Callback] = ()
         self.resumed = False
         self.norms: Mapping[str, Tensor | None] = {}
@@ -165,8 +173,7 @@ class TrainingState:
         """
         if not self.processes.is_writer:
             return
-        self.progress.loss_scale = self.scale.value
-        self.progress.scale_since_change = self.scale.since_change
+        self.progress.scaler = self.scaler.state_dict()
         states = {callback.name: callback.state_dict() for callback in self.callbacks}
         self.progress.callbacks = {name: values for name, values in states.items() if values}
         snapshot = Checkpoint(
@@ -179,6 +186,7 @@ class TrainingState:
             self.objective.weighting.tensors(),
             self.teacher,
             self.optimizer.average.tensors(),
+            self.origin,
         )
         write_checkpoint(path, snapshot)
 
@@ -195,11 +203,10 @@ class TrainingState:
         """
         stored = read_checkpoint(path)
         check_same_config(path, stored.config, self.config)
-        load_weights(path, self.student, stored.student)
-        check_same_data(path, self.student, train)
+        self._check_origin(path, stored, train)
         self.progress = stored.progress
-        self.scale.value = self.progress.loss_scale
-        self.scale.since_change = self.progress.scale_since_change
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(self.progress.scaler)
         self.optimizer.restore(stored.optimizer)
         self.optimizer.average.restore(stored.average)
         self.means.restore(stored.means, self.device)
@@ -207,6 +214,17 @@ class TrainingState:
         self._restore_callbacks(path)
         restore_random_state(stored.random, self.device)
         self.resumed = True
+
+    def _check_origin(self, path: Path, stored: Checkpoint, train: EmbeddingPairs) -> None:
+        """Load the weights where text, teacher and embeddings are those they were trained with."""
+        old, own = stored.origin, self.origin
+        if old is not None and own is not None:
+            check_same_text(path, old, own)
+            check_same_teacher(path, stored.teacher, self.teacher)
+        load_weights(path, self.student, stored.student)
+        check_same_data(path, self.student, train)
+        if old is not None and own is not None:
+            check_same_embeddings(path, old, own, (stored.teacher, self.teacher))
 
     def _restore_callbacks(self, path: Path) -> None:
         stored = self.progress.callbacks

@@ -27,6 +27,7 @@ from latticegraph.training.callbacks import (
 from latticegraph.training.checks import check_pairs, check_phases, check_processes
 from latticegraph.training.loop import run_loop
 from latticegraph.training.machine import StopSignals, resolve_device, training_session
+from latticegraph.training.origin import Origin, TextDigests
 from latticegraph.training.plan import TrainingPlan
 from latticegraph.training.progress import Reason, TrainingResult
 from latticegraph.training.run_folder import RunFolder
@@ -57,6 +58,8 @@ class EmbeddingTrainer:
             checkpoints.
         teacher: whose embeddings the pairs hold; its identity is kept in the checkpoints.
         sampler: of the batches; None: every epoch shows all training pairs in a random order.
+        texts: digests of the texts of the pairs, which a resumed run must meet again; with None the
+            embeddings must be the same bit for bit.
 
     Attributes:
         state: the run: student, objective, optimiser, plan and progress.
@@ -82,6 +85,7 @@ class EmbeddingTrainer:
         callbacks: Sequence[Callback] = (),
         sampler: Sampler | None = None,
         teacher: TeacherIdentity | None = None,
+        texts: TextDigests | None = None,
     ) -> None:
         check_processes(config, processes)
         check_pairs(student, train, validation)
@@ -103,14 +107,15 @@ class EmbeddingTrainer:
         )
         objective.set_processes(processes)
         device, folder = resolve_device(config.run, processes), RunFolder(Path(run_dir))
+        origin = Origin.of(texts, train, validation, config.run, device, processes)
         self.state = TrainingState(
-            config, student, objective, plan, folder, device, processes, teacher
+            config, student, objective, plan, folder, device, processes, teacher, origin
         )
         self.updater = Updater(
-            student, objective, self.state.optimizer, settings, folder, processes, self.state.scale
+            student, objective, self.state.optimizer, settings, folder, processes, self.state.scaler
         )
-        texts = validation_texts if processes.is_writer else None
-        self.validator = Validator(config, validation, mean_D, texts, processes)
+        shown = validation_texts if processes.is_writer else None
+        self.validator = Validator(config, validation, mean_D, shown, processes)
         self.logging = Logging(cache_hit_rate, console)
         self.validation = Validation(self.validator, settings.validate_every)
         self.state.callbacks = (

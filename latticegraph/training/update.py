@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 
 from latticegraph.config import TrainingSettings
 from latticegraph.distributed import ALONE, Processes, sum_in_place
@@ -19,7 +20,7 @@ from latticegraph.hub import autocast
 from latticegraph.losses import FixedWeighting, Objective
 from latticegraph.model import Student
 from latticegraph.training.batches import Batch
-from latticegraph.training.loss_scale import LossScale, loss_scale
+from latticegraph.training.machine import loss_scaler
 from latticegraph.training.optimizer import StudentOptimizer, gradient_norm
 from latticegraph.training.plan import PlannedUpdate
 from latticegraph.training.run_folder import RunFolder
@@ -62,7 +63,7 @@ class Updater:
         settings: accumulation, clipping and precision.
         folder: named in errors.
         processes: of the run.
-        scale: of the loss; None: a new one, as the precision asks for.
+        scaler: of the loss; None: a new one, as the precision asks for.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Updater:
         settings: TrainingSettings,
         folder: RunFolder,
         processes: Processes = ALONE,
-        scale: LossScale | None = None,
+        scaler: GradScaler | None = None,
     ) -> None:
         self.student = student
         self.objective = objective
@@ -81,7 +82,9 @@ class Updater:
         self.settings = settings
         self.folder = folder
         self.processes = processes
-        self.scale = loss_scale(settings.precision) if scale is None else scale
+        if scaler is None:
+            scaler = loss_scaler(settings.precision, student.std.device)
+        self.scaler = scaler
 
     def update(
         self, batches: Iterable[Batch], planned: PlannedUpdate, means: RunningMeans, measure: bool
@@ -120,7 +123,7 @@ class Updater:
                 found = objective.weighting.total(values, weights)
             if not passes.sums:
                 self._measure(passes, values, found.weights, planned.number)
-            (found.total * (self.scale.value / parts)).backward()
+            self.scaler.scale(found.total * (1 / parts)).backward()
             terms = {n: v.detach() for n, v in (values | {"total": found.total}).items()}
             means.add(terms, output, target_BD)
             if not isinstance(objective.weighting, FixedWeighting):
@@ -134,28 +137,33 @@ class Updater:
         """Check, clip and take the gradients that the passes have added up."""
         gradients = (p.grad for p in self.optimizer.trained if p.grad is not None)
         sum_in_place(gradients, self.processes)
-        if self.scale.is_used:
-            for parameter in self.optimizer.trained:
-                if parameter.grad is not None:
-                    parameter.grad.div_(self.scale.value)
+        self.optimizer.unscale(self.scaler)
         norm = gradient_norm(self.optimizer.trained)
         assert norm is not None, "a trained part without any gradient"
         # The one wait for the device per update: no weight may move on numbers that are not finite.
         if not is_finite(norm + passes.sums["total"]):
-            if is_finite(passes.sums["total"]) and self.scale.is_used and self.scale.overflowed():
+            if is_finite(passes.sums["total"]) and self._scale_fell():
                 # Left out: nothing moves, and the log counts a gradient of 0.
                 means.add_norm(torch.zeros_like(norm))
                 return {}
             raise self._not_finite(planned, passes.sums)
-        self.scale.went_well()
         norms = self._norms() if measure else {}
         trained = self.optimizer.trained
         torch.nn.utils.clip_grads_with_norm_(trained, self.settings.clip_norm, norm)
         means.add_norm(norm)
         means.add_group("shares", passes.shares)
-        self.optimizer.step(planned.learning_rate)
+        self.optimizer.step(planned.learning_rate, self.scaler)
+        self.scaler.update()
         self._learn_weights(passes)
         return norms
+
+    def _scale_fell(self) -> bool:
+        """Whether overflowing gradients lowered the scale of the loss, and it can fall further."""
+        if not self.scaler.is_enabled():
+            return False
+        before = self.scaler.get_scale()
+        self.scaler.update()
+        return 1 < self.scaler.get_scale() < before
 
     def _measure(
         self,
@@ -167,11 +175,13 @@ class Updater:
         """Gradients of every term by itself, in the first pass of an update that asks for them."""
         if component := self.objective.weighting.measured(number):
             layer = list(self.student.components()[component].parameters())
-            passes.norms = term_gradient_norms(values, layer, self.processes, self.scale.value)
+            passes.norms = term_gradient_norms(
+                values, layer, self.processes, self.scaler.get_scale()
+            )
         every = self.settings.shares_every
         if every and number % every == 0:
             norms = term_gradient_norms(
-                values, self.optimizer.trained, self.processes, self.scale.value
+                values, self.optimizer.trained, self.processes, self.scaler.get_scale()
             )
             shares = gradient_shares(norms, weights)
             # The scale of float16 may overflow in one term where the sum of all stays finite.

@@ -18,6 +18,7 @@ from latticegraph.errors import CheckpointError
 from latticegraph.files import remove_partial_files
 from latticegraph.hub import LatticeModelConfig, TeacherIdentity, load_weights
 from latticegraph.training import Checkpoint, TrainingProgress, read_checkpoint, write_checkpoint
+from latticegraph.training.origin import Origin
 
 TENSORS = {
     "w": torch.tensor([[1.0, -0.0], [float("nan"), 1e-42]]),
@@ -29,7 +30,9 @@ TENSORS = {
 
 
 def _checkpoint(update=5):
-    progress = TrainingProgress(update, 1, "main", 2.0, 3, {"Mine": {"x": 0.1 + 0.2, "y": None}})
+    progress = TrainingProgress(
+        update, 1, "main", {"scale": 2.0}, {"Mine": {"x": 0.1 + 0.2, "y": None}}
+    )
     state = torch.get_rng_state()
     return Checkpoint(
         Config(),
@@ -39,6 +42,7 @@ def _checkpoint(update=5):
         {"cpu": state},
         average={"weights.w": TENSORS["w"] + 1, "updates": torch.tensor(4)},
         teacher=TeacherIdentity(kind="packaged", name="ü", dimension=384, fingerprint="f" * 64),
+        origin=Origin(train_text="1" * 64, validation_text=None, embeddings="2" * 64, machine="m"),
     )
 
 
@@ -50,6 +54,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     assert read.config == written.config
     assert read.progress == written.progress
     assert read.teacher == written.teacher
+    assert read.origin == written.origin
     for part in ("student", "optimizer", "average", "random", "means"):
         one, two = getattr(written, part), getattr(read, part)
         assert one.keys() == two.keys()
@@ -109,8 +114,8 @@ def test_missing_foreign_and_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("version", "says"),
     [
-        (1, r"got 1, written by an older version of latticegraph\. Use that version, or train ag"),
-        (3, r"expected checkpoint format 2, got 3\. Use the version of latticegraph that wrote it"),
+        (2, r"got 2, written by an older version of latticegraph\. Use that version, or train ag"),
+        (4, r"expected checkpoint format 3, got 4\. Use the version of latticegraph that wrote it"),
     ],
 )
 def test_other_format_version_is_refused(tmp_path, monkeypatch, version, says):

@@ -17,6 +17,8 @@ PATH = Path("last.safetensors")
         ({"lattice": {"axis": 1}}, r"lattice\.axis is 0 in the checkpoint and 1 in"),
         ({"losses": {"similarity": 0.9}}, r"losses\.similarity is 0\.5 in .* and 0\.9 in"),
         ({"teacher": {"pooling": "cls"}}, r'teacher\.pooling is "mean" in .* and "cls" in'),
+        ({"evaluation": {"validation_samples": 9}}, r"evaluation\.validation_samples is 2048 in"),
+        ({"evaluation": {"batch_size": 9}}, r"evaluation\.batch_size is 256 in .* and 9"),
         ({"data": {"train": ["b.txt"]}}, r'data\.train is \["stdlib", "dialogues"\] in .*"b\.txt"'),
         (
             {"training": {"phases": [{"name": "main", "epochs": 9, "learning_rate": 0.005}]}},
@@ -55,7 +57,7 @@ def test_place_memory_logs_and_files_may_change(configure):
             "keep_checkpoints": 7,
             "log_every": 99,
         },
-        evaluation={"batch_size": 17},
+        evaluation={"mlp_hidden": 17, "off_epochs": 3, "decoded_examples": 1},
     )
     check_same_config(PATH, configure(), changed)
     assert config_fingerprint(configure()) == config_fingerprint(changed)

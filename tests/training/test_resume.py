@@ -159,3 +159,26 @@ def test_update_learning_rates_after_a_resume_follow_the_plan(configure, make, r
     resumed.fit(trainer.state.folder.last)
     for row in (row for row in records(resumed) if row["kind"] == "train"):
         assert row["learning_rate"] == resumed.state.plan.at(row["update"] - 1).learning_rate
+
+
+def test_float16_goes_on_bit_for_bit_with_the_scale_of_its_loss(configure, make, records, tensors):
+    phases = [{"name": "main", "updates": 15}]
+    config = configure(training={"phases": phases, "precision": "float16", "log_every": 1})
+    first = 2.0**40  # overflows, so that the scale falls before and after the stop
+    trainers = {}
+    for name in ("straight", "stopped"):
+        trainers[name] = make(config, name)
+        scaler = trainers[name].state.scaler
+        scaler.load_state_dict(scaler.state_dict() | {"scale": first})
+    _interrupt(trainers["stopped"], signal.SIGTERM, 6)
+    stopped = trainers["stopped"].fit()
+    assert (stopped.reason, stopped.updates) == ("interrupted", 6)
+    assert trainers["stopped"].state.scaler.get_scale() < first
+    trainers["straight"].fit()
+    resumed = make(config, "stopped")
+    resumed.fit(stopped.last_checkpoint)
+    state = trainers["straight"].state.scaler.state_dict()
+    assert resumed.state.scaler.state_dict() == state
+    assert 1 < state["scale"] < first
+    _assert_same(tensors(trainers["straight"]), tensors(resumed))
+    assert records(trainers["straight"]) == records(resumed)

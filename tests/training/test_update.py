@@ -5,7 +5,7 @@ import torch
 
 from latticegraph.errors import TrainingError
 from latticegraph.training.batches import Batch
-from latticegraph.training.loss_scale import LossScale
+from latticegraph.training.machine import loss_scaler
 from latticegraph.training.plan import PlannedUpdate
 from latticegraph.training.running_means import RunningMeans
 
@@ -86,11 +86,11 @@ def test_float16_overflow_is_left_out_and_halves_the_scale(configure, make, pair
     rows = pairs(8, 5).source_ND
     hook = trainer.student.extractor.gain.register_hook(lambda grad: grad * torch.inf)
     before = {n: p.detach().clone() for n, p in trainer.student.named_parameters()}
-    scale = trainer.state.scale
-    first = scale.value
+    scaler = trainer.state.scaler
+    first = scaler.get_scale()
     assert first > 1
     assert _update(trainer, [(rows, rows)]) == {}
-    assert (scale.value, scale.since_change) == (first / 2, 0)
+    assert (scaler.get_scale(), scaler.state_dict()["_growth_tracker"]) == (first / 2, 0)
     for name, parameter in trainer.student.named_parameters():
         assert torch.equal(parameter, before[name])
     average = trainer.state.optimizer.average
@@ -103,9 +103,9 @@ def test_float16_overflow_is_left_out_and_halves_the_scale(configure, make, pair
     assert _update(trainer, [(rows, rows)]) == {}
     assert all(torch.equal(value, mean[name]) for name, value in average.tensors().items())
     hook.remove()
-    assert scale.value == first / 4
+    assert scaler.get_scale() == first / 4
     _update(trainer, [(rows, rows)])
-    assert scale.since_change == 1
+    assert scaler.state_dict()["_growth_tracker"] == 1
     assert float(norms["extractor"]) > 0
     assert not torch.equal(trainer.student.extractor.gain, before["extractor.gain"])
 
@@ -115,7 +115,9 @@ def test_float16_gradients_are_those_of_float32_whatever_the_scale(configure, ma
     found = {}
     for precision, value in (("float32", 1.0), ("float16", 2.0**10), ("float16", 2.0**14)):
         trainer = _trainer(configure, make, precision=precision, clip_norm=1e9)
-        trainer.state.scale.value = value
+        if precision == "float16":
+            state = trainer.state.scaler.state_dict() | {"scale": value}
+            trainer.state.scaler.load_state_dict(state)
         _update(trainer, [(rows, rows)])
         found[precision, value] = torch.cat([g.flatten() for g in _gradients(trainer).values()])
     exact = found["float32", 1.0]
@@ -123,14 +125,27 @@ def test_float16_gradients_are_those_of_float32_whatever_the_scale(configure, ma
         assert float((short - exact).norm() / exact.norm()) < 0.03
 
 
-def test_loss_scale_doubles_after_updates_without_overflow_and_gives_up_at_one():
-    scale = LossScale(4.0, interval=2)
-    scale.went_well()
-    assert scale.value == 4.0
-    scale.went_well()
-    assert (scale.value, scale.since_change) == (8.0, 0)
-    assert [scale.overflowed() for _ in range(3)] == [True, True, False]
-    unused = LossScale()
-    for _ in range(5):
-        unused.went_well()
-    assert not unused.is_used
+def test_loss_scale_doubles_after_500_updates_and_is_unused_in_float32(configure, make, pairs):
+    trainer = _trainer(configure, make, precision="float16")
+    scaler = trainer.state.scaler
+    first = scaler.get_scale()
+    scaler.load_state_dict(scaler.state_dict() | {"_growth_tracker": 498})
+    rows = pairs(8, 5).source_ND
+    _update(trainer, [(rows, rows)])
+    assert scaler.get_scale() == first
+    _update(trainer, [(rows, rows)])
+    assert scaler.get_scale() == 2 * first
+    unused = loss_scaler("float32", torch.device("cpu"))
+    assert not unused.is_enabled()
+    assert unused.get_scale() == 1
+
+
+def test_float16_that_overflows_at_every_scale_ends_the_run(configure, make, pairs):
+    trainer = _trainer(configure, make, precision="float16")
+    trainer.student.extractor.gain.register_hook(lambda grad: grad * torch.inf)
+    rows = pairs(8, 5).source_ND
+    for power in range(13, 0, -1):
+        assert _update(trainer, [(rows, rows)]) == {}
+        assert trainer.state.scaler.get_scale() == 2.0**power
+    with pytest.raises(TrainingError, match=r"the gradient norm of extractor is (inf|nan)"):
+        _update(trainer, [(rows, rows)])
