@@ -294,14 +294,7 @@ class LatticeModel:
         return encode_rows(self.student, embeddings, batch_size, refine_steps)
 
     def from_codes(self, codes: Tensor, batch_size: int = 256) -> Tensor:
-        """Predicted embeddings of codes.
-
-        Args:
-            codes: of :meth:`to_codes`, perhaps stored in fewer bits since.
-            batch_size: samples per pass.
-
-        Shapes:
-            codes: [N, S]; result: [N, D] on the CPU.
+        """Predicted embeddings [N, D], on the CPU, of codes [N, S]; see :meth:`to_codes`.
 
         Raises:
             DataError: for no rows, or rows of another width.

@@ -76,7 +76,7 @@ def test_error_message_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> 
 def test_full_disk_in_mid_run_is_an_error_that_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*arguments: object) -> None:
+    def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/small/metrics.jsonl")
 
     monkeypatch.setattr(fit_run, "fit", full)
@@ -89,7 +89,7 @@ def test_full_disk_in_mid_run_is_an_error_that_says_so(
 def test_keyboard_interrupt_before_training_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fit_run, "fit", interrupted)

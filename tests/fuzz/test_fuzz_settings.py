@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latticegraph.config import load_config
-from latticegraph.config.load import all_keys
+from latticegraph.config.keys import all_keys, find, members, section_of
 from tests.fuzz.conftest import cases, damaged, outcome
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -42,7 +42,34 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=3)),
     max_leaves=6,
 )
-PAIRS = st.lists(st.tuples(st.sampled_from(KEYS), VALUES), min_size=1, max_size=4)
+
+
+def plausible(key: str) -> list[Any]:
+    """Values of the right kind for a key: what it may name, its default, and numbers nearby."""
+    setting, _ = find([int(part) if part.isdigit() else part for part in key.split(".")])
+    if setting is None or section_of(setting.annotation) is not None:
+        return []
+    kinds = [kind for kind in members(setting.annotation) if get_origin(kind) is Literal]
+    named = [value for kind in kinds for value in get_args(kind)]
+    default = setting.default
+    if isinstance(default, bool):
+        return [True, False]
+    if isinstance(default, int):
+        return [default, 2 * default, 1, 2, 3, 4, 8, 0]
+    if isinstance(default, float):
+        return [default, default / 2, 0.0, 0.01, 0.3, 0.9, 1.0]
+    return named or ([default] if isinstance(default, str) else [None])
+
+
+PLAUSIBLE = {key: values for key in KEYS if (values := plausible(key))}
+LIKELY = st.sampled_from(sorted(PLAUSIBLE)).flatmap(
+    lambda key: st.tuples(st.just(key), st.sampled_from(PLAUSIBLE[key]))
+)
+ANY = st.tuples(st.sampled_from(KEYS), VALUES)
+# Mostly trees that are right in all but one place, or in all.
+PAIRS = st.tuples(
+    st.lists(LIKELY, min_size=1, max_size=5), st.one_of(st.just([]), st.lists(ANY, max_size=1))
+).map(lambda both: both[0] + both[1])
 
 
 def tree_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -88,7 +115,7 @@ def test_any_lattice_is_described_or_refused(place: Path, pairs: list[tuple[str,
 
 
 SIDES = st.one_of(st.integers(2, 9), st.sampled_from([2, 64, 1000, 2048, 2049]))
-RATIOS = st.one_of(st.floats(0, 1), st.sampled_from([0, 0.1, 0.65, 1]))
+RATIOS = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.65, 0.9, 1.0]))
 
 
 @given(
@@ -110,7 +137,9 @@ def test_any_size_is_described_or_refused(
     steps: int,
 ) -> None:
     names = ("adaptive_radius", "local_distance", "functional_distance", "distant_distance")
-    given_ratios = [f"lattice.{n}_ratio={r!r}" for n, r in zip(names, ratios, strict=True)]
+    first, *others = ratios
+    ordered = [first, *sorted(others)]
+    given_ratios = [f"lattice.{n}_ratio={r!r}" for n, r in zip(names, ordered, strict=True)]
     outcome(
         [
             *("describe", "--config", str(CONFIGS / "tiny.yaml"), "--set", *given_ratios),
@@ -135,6 +164,8 @@ PLAIN = st.sampled_from([*NUMBERS, *FLOATS, *WORDS, None, True, []])
 KEY = st.sampled_from(KEYS)
 OVERRIDES = st.one_of(
     st.text(max_size=20),
+    LIKELY.map(lambda pair: f"{pair[0]}={pair[1]}"),
+    LIKELY.map(lambda pair: f"{pair[0]}={pair[1]}"),
     st.builds("{}={}".format, KEY, st.text(max_size=15)),
     st.builds("{}={}".format, KEY, SCALARS),
     st.builds("{}={}{}".format, KEY, st.sampled_from("[{"), st.text("[]{}:,*&a1 ", max_size=12)),
@@ -148,7 +179,7 @@ def test_any_override_is_applied_or_refused(place: Path, overrides: list[str]) -
     outcome([*words, *overrides])
 
 
-@given(pairs=st.lists(st.tuples(KEY, PLAIN), min_size=1, max_size=2))
+@given(pairs=st.lists(st.one_of(LIKELY, LIKELY, st.tuples(KEY, PLAIN)), min_size=1, max_size=3))
 @cases(40)
 def test_any_run_is_tried_or_refused(small: Path, pairs: list[tuple[str, Any]]) -> None:
     """A dry run builds everything and takes one step."""
