@@ -48,9 +48,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the student, its controls and the baselines on other text.
 
-    Baselines, random features and the decoder network are those that were fitted with the run;
-    they are fitted again only where its folder has none for these settings. Texts that the run
-    trained on, or chose its checkpoint by, are dropped and counted.
+    Rows that the run fitted are kept; they are fitted again only where its folder has none for
+    these settings. Texts that the run trained on or was chosen by are dropped and counted.
 
     Args:
         run_dir: folder of a finished run.
@@ -61,16 +60,13 @@ def evaluate(
         overrides: ``dotted.key=value`` of sections run, teacher, data, evaluation and report.
         trust: class paths outside the package that the run names and whose code may run; those in
             ``config_file`` and ``overrides`` are the caller's own.
-        codec: measure the code in bytes beside these rows of ``codec_run.ROWS``, or all of them
-            where the list is empty; None leaves that out.
+        codec: rows of ``codec_run.ROWS`` to measure the code beside; empty: all; None: no codec.
 
     Returns:
-        The keys of ``report.json``; ``data`` also names the ``files`` and counts the samples
-        ``seen_in_training``. ``codec``: of :func:`measure_codec_run`.
+        The keys of ``report.json``, ``codec``; ``data`` has ``files`` and ``seen_in_training`` too.
 
     Raises:
-        LatticeGraphError: the run is unfinished, its text or teacher changed, it names a class path
-            that is not trusted, or no unseen text is left.
+        LatticeGraphError: the run is unfinished, changed or not trusted, or no text is left.
     """
     show_log_by_default()
     run_dir, names = Path(run_dir), [str(name) for name in data]
@@ -96,8 +92,8 @@ def evaluate(
         if samples:
             prepared = _with_unseen(prepared, samples)
         result = _measure(prepared, model, retrained, frozen, sts, codec, KeptRows(run_dir))
-    kept = {"training": report["training"], "curves": read_curves(run_dir)}
-    result |= kept | {"command": _command(run_dir, names)}
+    result |= {"training": report["training"], "curves": read_curves(run_dir)}
+    result["command"] = _command(run_dir, names)
     dropped = len(samples) - len(prepared.splits.heldout) if samples else 0
     result["data"] |= {"files": names, "seen_in_training": dropped}
     return result

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from latticegraph.config import Config
 from latticegraph.evaluation import (
     Baseline,
     EmbeddingSplit,
@@ -17,6 +18,7 @@ from latticegraph.evaluation import (
     report_metrics,
     write_report,
 )
+from latticegraph.evaluation.arrays import Floats
 from latticegraph.hub import LatticeModel
 from latticegraph.lattice import count_edges
 from latticegraph.pipeline.attribution import attribution_rows, train_frozen
@@ -191,14 +193,8 @@ def make_report(
         attribution=attribution_rows(prepared, model, frozen, train, validation, kept),
     )
     prediction = student.prediction
-    roles = {}
-    if config.report.attribution != "none" and config.model.dynamics.mode == "lattice":
-        batch, precision = how
-        roles = expert_roles(
-            model, heldout, groups, train_mean_D, batch_size=batch, precision=precision
-        )
     return made | {
-        "roles": roles,
+        "roles": _roles(config, model, heldout, groups, train_mean_D),
         **_model(model),
         "throughput": prediction.samples_per_second,
         "steps_used": prediction.steps_used,
@@ -209,6 +205,20 @@ def make_report(
         "teacher": _teacher(prepared),
         "data": _data(prepared),
     }
+
+
+def _roles(
+    config: Config,
+    model: LatticeModel,
+    heldout: EmbeddingSplit,
+    groups: Sequence[str],
+    train_mean_D: Floats,
+) -> dict[str, Any]:
+    """Gates and lesions; nothing without attribution or a lattice."""
+    if config.report.attribution == "none" or config.model.dynamics.mode != "lattice":
+        return {}
+    batch, precision = config.evaluation.batch_size, config.training.precision
+    return expert_roles(model, heldout, groups, train_mean_D, batch_size=batch, precision=precision)
 
 
 def _splits(prepared: Prepared) -> tuple[EmbeddingSplit, EmbeddingSplit, EmbeddingSplit]:

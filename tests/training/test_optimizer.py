@@ -18,7 +18,7 @@ def test_decay_acts_on_matrices_and_not_on_vectors(configure, build):
     optimizer = StudentOptimizer(student, config.training)
     before = {name: p.detach().clone() for name, p in student.named_parameters()}
     _fill(student)
-    optimizer.step(0.1)
+    optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
     for name, parameter in student.named_parameters():
         factor = 0.95 if parameter.ndim > 1 else 1.0
         assert torch.allclose(parameter, before[name] * factor), name
@@ -38,7 +38,7 @@ def test_projection_decay_acts_on_its_matrices_and_the_other_on_the_rest(
         torch.nn.init.ones_(parameter)  # a tensor of zeros would show no decay
     before = {name: p.detach().clone() for name, p in student.named_parameters()}
     _fill(student)
-    optimizer.step(0.1)
+    optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
     projections = {"mapper.lift", "extractor.correction.weight"}
     projections |= {n for n, p in before.items() if n.startswith("transformer.") and p.ndim == 2}
     assert {"mapper.position.weight", "volume.state", *projections} <= before.keys()
@@ -54,10 +54,10 @@ def test_betas_are_those_of_the_settings(configure, build):
     student = build(config)
     optimizer = StudentOptimizer(student, config.training)
     _fill(student, 1.0)
-    optimizer.step(0.1)
+    optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
     before = student.extractor.gain.detach().clone()
     _fill(student, 0.0)
-    optimizer.step(0.1)
+    optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
     moved = before - student.extractor.gain.detach()
     wanted = 0.1 * (0.6 * 0.4 / (1 - 0.6**2)) / (0.8 * 0.2 / (1 - 0.8**2)) ** 0.5
     torch.testing.assert_close(moved, torch.full_like(moved, wanted))
@@ -70,7 +70,7 @@ def test_first_step_moves_each_part_by_its_own_rate(configure, build):
     optimizer = StudentOptimizer(student, config.training)
     before = {name: p.detach().clone() for name, p in student.named_parameters()}
     _fill(student, 2.0)
-    optimizer.step(0.01)
+    optimizer.step(0.01, torch.amp.GradScaler("cpu", enabled=False))
     for name, parameter in student.named_parameters():
         # The first AdamW step is the rate times the sign of the gradient.
         wanted = 0.03 if name.startswith("dynamics.") else 0.005
@@ -88,7 +88,7 @@ def test_select_freezes_the_other_part_even_against_decay(configure, build, part
     optimizer.select(part)
     optimizer.clear()
     _fill(student, 1.0)
-    optimizer.step(0.1)
+    optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
     for name, parameter in student.named_parameters():
         trained = name.startswith("dynamics.") == (part == "experts")
         assert parameter.requires_grad == trained
@@ -108,7 +108,7 @@ def test_restored_moments_continue_exactly(configure, build):
     second.restore(first.tensors())
     for student, optimizer in zip(students, (first, second), strict=True):
         _fill(student, 0.7)
-        optimizer.step(0.1)
+        optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
     for one, two in zip(*(student.parameters() for student in students), strict=True):
         assert torch.equal(one, two)
     assert first.tensors().keys() == second.tensors().keys()

@@ -100,11 +100,11 @@ def test_mean_of_a_training_is_that_of_the_weights_after_its_updates(configure, 
     trainer = make(configure(training=training))
     mean, step = {}, trainer.state.optimizer.step
 
-    def watched(rate):
+    def watched(rate, scaler):
         n = trainer.state.progress.update + 1
         if n == 1:
             mean.update(_parameters(trainer.student))
-        step(rate)
+        step(rate, scaler)
         decay = min(0.8, (1 + n) / (10 + n))
         for name, weight in _parameters(trainer.student).items():
             mean[name] = decay * mean[name] + (1 - decay) * weight
@@ -195,7 +195,7 @@ def test_resume_at_any_update_keeps_mean_and_noise_bit_for_bit(
 def test_restored_mean_shares_no_memory_with_the_checkpoint(configure, build):
     config = configure(training=KEPT)
     optimizer = StudentOptimizer(build(config), config.training)
-    optimizer.step(0.1)
+    optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
     stored = optimizer.average.tensors()
     other = StudentOptimizer(build(config), config.training)
     other.average.restore(stored)
