@@ -103,7 +103,7 @@ def test_restored_moments_continue_exactly(configure, build):
     first, second = (StudentOptimizer(student, config.training) for student in students)
     for value in (1.0, -0.3):
         _fill(students[0], value)
-        first.step(0.1)
+        first.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
     students[1].load_state_dict(students[0].state_dict())
     second.restore(first.tensors())
     for student, optimizer in zip(students, (first, second), strict=True):
