@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
+import sys
 from typing import Any
 
 import pytest
@@ -81,3 +84,29 @@ def test_every_operator_is_tested() -> None:
 
 def _is_ours(name: str) -> bool:
     return isinstance(getattr(torch.ops.latticegraph, name), torch._ops.OpOverloadPacket)
+
+
+def test_importing_the_file_again_keeps_the_operators() -> None:
+    """As the autoreload of a notebook does it, and with the module forgotten in between."""
+    name = "latticegraph.aggregation.opaque"
+    kept = sys.modules[name]
+    calls = sparse_calls()
+    operators = {key: getattr(torch.ops.latticegraph, key).default for key in calls}
+    importlib.reload(kept)
+    try:
+        del sys.modules[name]
+        again = importlib.import_module(name)
+        assert again is not kept
+
+        @again.opaque(torch.empty_like)
+        def kernel_spectrum(x_N: torch.Tensor) -> torch.Tensor:
+            return x_N + 1
+
+        assert float(kernel_spectrum(torch.zeros(1))) == 1
+        del again
+        gc.collect()
+    finally:
+        sys.modules[name] = kept
+    for key, arguments in calls.items():
+        assert getattr(torch.ops.latticegraph, key).default is operators[key]
+        operators[key](*arguments)

@@ -235,3 +235,17 @@ def test_untrusted_class_is_refused_and_never_imported(saved, tmp_path, monkeypa
     assert not (tmp_path / "ran").exists()
     assert "evil_module" not in sys.modules
     assert not any("evil_module" in name for name in sys.modules)
+
+
+def test_auto_means_what_suits_the_device_that_the_model_will_run_on(saved, monkeypatch):
+    asked = []
+
+    def resolve(settings, graph, batch, device, whole=True):
+        asked.append(device)
+        return "spmm"
+
+    monkeypatch.setattr("latticegraph.hub.lattice_model.resolve_backend", resolve)
+    assert LatticeModel.from_pretrained(saved).device.type == "cpu"
+    # A device without memory stands for the GPU.
+    assert LatticeModel.from_pretrained(saved, device="meta").device.type == "meta"
+    assert asked == ["cpu", "meta"]

@@ -12,7 +12,14 @@ import torch
 from latticegraph.config import Config, load_config
 from latticegraph.dynamics import Identity
 from latticegraph.errors import CheckpointError, ConfigError, DataError
-from latticegraph.evaluation import compute_metrics, report_metrics
+from latticegraph.evaluation import (
+    DecoderNetwork,
+    LinearAutoencoder,
+    MlpAutoencoder,
+    RandomFeatures,
+    compute_metrics,
+    report_metrics,
+)
 from latticegraph.hub import LatticeModel
 from latticegraph.pipeline import dry_run, evaluate, fit, train
 from latticegraph.pipeline import report as report_of
@@ -286,3 +293,28 @@ def test_evaluate_refuses_what_it_cannot_measure(
     (run_dir / "report.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="expected the report that training wrote"):
         evaluate(run_dir, new)
+
+
+def test_evaluate_does_not_fit_the_baselines_again(
+    make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = Path(train(make_config("report.attribution=quick"))["run_dir"])
+    own = json.loads((run_dir / "report.json").read_text(encoding="utf-8"))
+
+    def fitted(*arguments: object, **options: object) -> None:
+        raise AssertionError("fitted again")
+
+    for row in (MlpAutoencoder, LinearAutoencoder, DecoderNetwork, RandomFeatures):
+        monkeypatch.setattr(row, "fit", fitted)
+    again = evaluate(run_dir)
+    assert again["baselines"] == own["baselines"]
+    for row in ("random_features", "decoder_network"):
+        assert again["attribution"][row] == own["attribution"][row]
+    assert evaluate(run_dir, [tmp_path / "new.txt"])["baselines"].keys() == own["baselines"].keys()
+    # Another width is another fit.
+    with pytest.raises(AssertionError, match="fitted again"):
+        evaluate(run_dir, overrides=["evaluation.mlp_hidden=9"])
+    damaged = run_dir / "baselines" / "baselines.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match=r"got a damaged file .* Delete it"):
+        evaluate(run_dir)

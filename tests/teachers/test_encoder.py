@@ -214,3 +214,13 @@ def test_encoder_refuses_damaged_weights(encoder_folder: Path) -> None:
     (encoder_folder / "model.safetensors").write_bytes(b"no weights at all")
     with pytest.raises(TeacherError, match=r"expected a transformers encoder in"):
         make(encoder_folder).encode(TEXTS)
+
+
+def test_cut_texts_are_counted(encoder_folder: Path) -> None:
+    """With the two tokens that frame a text, six words need eight tokens."""
+    words = ["cat " * n for n in (1, 5, 6, 7, 30)]
+    teacher = make(encoder_folder, max_length=8)
+    assert teacher.count_cut(words) == 2
+    assert teacher.count_cut(["", "cat"]) == 0
+    whole, cut = teacher.encode([words[2], words[4]])
+    np.testing.assert_allclose(whole, cut, atol=1e-6)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -102,3 +103,18 @@ def test_another_thread_catches_nothing():
     thread.start()
     thread.join()
     assert seen == [(True, None)]
+
+
+def test_session_on_a_gpu_asks_cublas_for_results_that_repeat(monkeypatch):
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())
+    gpu = torch.device("cuda")
+    for exact, own, wanted in (
+        (True, None, ":4096:8"),
+        (False, None, None),
+        (True, ":16:8", ":16:8"),
+    ):
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+        if own is not None:
+            monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", own)
+        with training_session(RunSettings(), gpu, exact):
+            assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == wanted
