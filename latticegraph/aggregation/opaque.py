@@ -9,8 +9,11 @@ import torch
 
 Maker = Callable[..., Any]
 
-# A fragment, and operators defined once per process: a notebook may import this file again.
-_LIBRARY = torch.library.Library("latticegraph", "FRAGMENT")
+# A notebook may import this file again, and operators are gone with the library that defines them:
+# it is a fragment, of which there may be several, and the one of an earlier import is kept.
+_LIBRARY: torch.library.Library = globals().get("_LIBRARY") or torch.library.Library(
+    "latticegraph", "FRAGMENT"
+)
 
 
 def opaque(fake: Maker) -> Callable[[Maker], Maker]:
