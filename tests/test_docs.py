@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from latticegraph.config import LossSettings, load_config
-from latticegraph.config.load import all_keys
+from latticegraph.config.keys import all_keys, names_in
 from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import build_student
@@ -50,8 +50,12 @@ def test_docs_relative_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_docs_settings_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    named = re.findall(rf"(?:`|--set )((?:{SECTIONS})\.[a-z_.]+)", text)
-    assert set(named) <= set(all_keys())
+    named = re.findall(rf"(?:`|--set )((?:{SECTIONS})\.[a-z_.0-9]+)", text)
+    for key in set(named) - set(all_keys()):
+        # What is left is a setting of an element of a list, such as training.phases.0.updates.
+        section, position, name = re.split(r"\.(\d+)\.", key)
+        assert position.isdigit()
+        assert name in names_in(f"{section}.{position}")
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
