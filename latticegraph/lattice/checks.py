@@ -11,6 +11,7 @@ from latticegraph.lattice.crossing import crossing_steps, reach
 from latticegraph.lattice.edge_types import EdgeType
 
 _ADVISED_DISTANCES = 13
+_LEAST_RATIO = 1e-3  # below, a radius that helps would be thousands of cells
 
 
 def empty_types(settings: LatticeSettings) -> list[EdgeType]:
@@ -82,7 +83,7 @@ def _advice(settings: LatticeSettings) -> str:
         math.ceil(100 * math.sqrt(squared) / ratio) / 100
         for squared in range(1, _ADVISED_DISTANCES)
         for ratio in ratios
-        if ratio > 0
+        if ratio > _LEAST_RATIO
     }
     for radius in sorted(radii, key=lambda value: (abs(value - settings.max_radius), value)):
         key = "min" if radius > settings.max_radius else "max"

@@ -32,7 +32,9 @@ SCALARS = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=12),
-    st.sampled_from(["auto", "cell", "periodic", "volume", "all_faces", "table", "array", "1:30"]),
+    st.sampled_from(
+        ["auto", "cell", "periodic", "volume", "all_faces", "table", "array", "1:30", "0b_"]
+    ),
     st.dates(),
     st.binary(max_size=5),
 )

@@ -80,3 +80,11 @@ def test_check_types_local_edges_suffice_without_self_edges() -> None:
 def test_graph_build_refuses_empty_type() -> None:
     with pytest.raises(GraphError, match=r"lattice\.functional_distance_ratio"):
         LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3)))
+
+
+@pytest.mark.parametrize("ratio", [5e-324, 1e-200])
+def test_ratios_near_zero_are_refused_like_others(ratio: float) -> None:
+    ratios = {"local_distance_ratio": 0.0, "functional_distance_ratio": ratio}
+    settings = LatticeSettings.model_validate({"dimensions": (2, 2, 2), **ratios})
+    with pytest.raises(GraphError, match="expected at least one functional edge, got none"):
+        check_types(settings)
