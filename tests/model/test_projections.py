@@ -153,8 +153,8 @@ def test_transport_is_absent_where_the_surface_is_read_where_it_is_written() -> 
         ((8, 3, 3), 1.5, 4, 1),
         ((8, 3, 3), 1.5, 7, -1),
         # A periodic axis of two cells has one other neighbour, and its shift is positive.
-        ((2, 4, 5), 1.5, 1, 1),
-        ((2, 4, 5), 1.5, 3, 1),
+        ((2, 4, 5), 1.6, 1, 1),
+        ((2, 4, 5), 1.6, 3, 1),
         ((7, 3, 3), 2.0, 3, -2),
     ],
 )
