@@ -17,7 +17,7 @@ from latticegraph.teachers.store import RowStore, text_digest
 
 logger = logging.getLogger(__name__)
 
-BLOCK_TEXTS = 512
+BLOCK_TEXTS = 256
 _OLD_FOLDER = re.compile(r"[0-9a-f]{64}")
 
 

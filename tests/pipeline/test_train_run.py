@@ -25,6 +25,7 @@ from latticegraph.pipeline import dry_run, evaluate, fit, train
 from latticegraph.pipeline import report as report_of
 from latticegraph.pipeline.prepare import prepare
 from latticegraph.pipeline.without_lattice import switched_off
+from latticegraph.run_lock import RunLock
 from latticegraph.training import load_checkpoint_model
 
 METRICS = {"explained_variance", "cosine", "centred_cosine", "mse", "recall_at_1"}
@@ -201,6 +202,34 @@ def test_resume_with_other_settings_stops_before_anything_is_read(
     (tmp_path / "corpus.txt").unlink()
     with pytest.raises(CheckpointError, match=r"lattice\.boundary is \"open\" in the checkpoint"):
         train(make_config("lattice.boundary=periodic"), resume="true")
+
+
+def test_resume_with_shuffled_or_other_text_is_refused(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    fit(make_config())
+    path = tmp_path / "corpus.txt"
+    text = path.read_text(encoding="utf-8")
+    path.write_text("\n".join(text.split("\n")[::-1]), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"expected the text of data\.train that it was"):
+        fit(make_config(), resume="true")
+    path.write_text(text, encoding="utf-8")
+    assert fit(make_config(), resume="true").result.updates == 6
+
+
+def test_run_that_another_process_works_in_is_left_alone(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    run = fit(make_config())
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.*")}
+    with RunLock() as holder:
+        holder.take(run.folder)
+        files = set(run.folder.rglob("*"))
+        for work in (lambda: train(make_config(), resume="auto"), lambda: report_of(run)):
+            with pytest.raises(ConfigError, match="held by process"):
+                work()
+        assert set(run.folder.rglob("*")) == files
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items() if path.exists())
 
 
 def test_control_of_another_configuration_is_trained_again(
