@@ -126,8 +126,8 @@ def _folder(
     """Let the writer make the folder; the configuration with its name, and what to resume from."""
     found: list[str | None] = []
     if plan is not None:
-        config, run_dir = make_folder(config, plan, lock)
-        found = [str(run_dir), None if plan.checkpoint is None else str(plan.checkpoint)]
+        config, run_dir, previous = make_folder(config, plan, lock)
+        found = [str(run_dir), None if previous is None else str(previous)]
     folder, checkpoint = processes.from_writer(found)
     assert folder is not None, "the writer names a folder"
     run = config.run.model_copy(update={"name": Path(folder).name})

@@ -14,7 +14,6 @@ from latticegraph.run_lock import RunLock
 from latticegraph.training import resolve_resume
 from latticegraph.training.checkpoint import read_checkpoint
 from latticegraph.training.checks import check_same_config
-from latticegraph.training.run_folder import check_unused
 
 _log = logging.getLogger(__name__)
 
@@ -68,15 +67,18 @@ def plan_folder(config: Config, resume: str, lock: RunLock) -> FolderPlan:
     return FolderPlan(path, checkpoint, reuse)
 
 
-def make_folder(config: Config, plan: FolderPlan, lock: RunLock) -> tuple[Config, Path]:
+def make_folder(
+    config: Config, plan: FolderPlan, lock: RunLock
+) -> tuple[Config, Path, Path | None]:
     """Make the folder, lock it, and write ``config.yaml``, the resolved configuration, into it.
 
     Returns:
-        The configuration with ``run.name`` as it turned out, and the folder.
+        The configuration with ``run.name`` as it turned out, the folder, and the checkpoint to
+        continue from: also one that another process made there since the plan.
 
     Raises:
         ConfigError: the folder cannot be made or written, or another process holds it.
-        CheckpointError: another process made a checkpoint there after it was planned.
+        CheckpointError: another process made a checkpoint there, of another configuration.
     """
     try:
         path = _claim(plan)
@@ -87,9 +89,9 @@ def make_folder(config: Config, plan: FolderPlan, lock: RunLock) -> tuple[Config
             advice(error),
         ) from error
     lock.take(path)
-    if plan.checkpoint is None:
+    if plan.reuse and plan.checkpoint is None:
         # Another process may have come and gone since the plan.
-        check_unused(path)
+        plan = plan_folder(config, "auto", lock)
     if path != plan.path:
         _log.info(
             "run folder: %s is taken (use --resume to continue it), this run goes to %s",
@@ -98,7 +100,7 @@ def make_folder(config: Config, plan: FolderPlan, lock: RunLock) -> tuple[Config
         )
     named = config.model_copy(update={"run": config.run.model_copy(update={"name": path.name})})
     write_text(path / "config.yaml", dump_config(named), "run.output_dir")
-    return named, path
+    return named, path, plan.checkpoint
 
 
 def _claim(plan: FolderPlan) -> Path:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -63,10 +65,52 @@ lattice: {{dimensions: [3, 3, 3], adaptive_radius_min: 1.6}}
 model: {{state_channels: 4, messages: {{heads: 4}}, dynamics: {{steps: 3, min_steps: 3}}}}
 teacher: {{kind: array, name: {rows}, texts: {text}, dimension: 12}}
 data: {{train: [{text}], min_sentences: 10}}
-training: {{batch_size: 16, phases: [{{name: main, updates: 60}}]}}
+training: {{batch_size: 16, phases: [{{name: main, updates: 24}}]}}
 evaluation: {{mlp_hidden: 8, baseline_epochs: 2, off_epochs: 1, decoded_examples: 2}}
 report: {{attribution: none}}
 """
+
+
+IMPORTED = (
+    "latticegraph.pipeline.train_run",
+    "matplotlib.figure",
+    "scipy.stats",
+    "sklearn.decomposition",
+    "torch.utils.tensorboard",
+)
+
+
+class Forked:
+    """Stands in for ``subprocess.Popen``: a fork of the test, which has imported everything."""
+
+    def __init__(self, command: list[str], stdout: int, stderr: BinaryIO, env: Any) -> None:
+        from latticegraph.cli import main
+
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                os.dup2(stderr.fileno(), 2)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                sys.stdout, sys.stderr = (
+                    os.fdopen(number, "w", encoding="utf-8", buffering=1) for number in (1, 2)
+                )
+                status = main(command[command.index("train") :])
+            finally:
+                os._exit(status)
+
+    def poll(self, how: int = os.WNOHANG) -> int | None:
+        if self.returncode is None and (ended := os.waitpid(self.pid, how))[0]:
+            self.returncode = os.waitstatus_to_exitcode(ended[1])
+        return self.returncode
+
+    def wait(self) -> int | None:
+        return self.poll(0)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 @pytest.mark.slow
@@ -81,8 +125,9 @@ def test_run_killed_twice_with_another_at_its_heels_ends_like_one_that_nobody_to
     np.save(rows, np.random.default_rng(0).normal(size=(90, 12)).astype(np.float32))
     config = tmp_path / "small.yaml"
     config.write_text(SMALL.format(rows=rows, text=text), encoding="utf-8")
-    monkeypatch.setattr(chaos, "STAGES", ("training", "report"))
-    monkeypatch.setattr(chaos, "BEGINS", {k: chaos.BEGINS[k] for k in ("training", "report")})
+    monkeypatch.setattr(chaos.subprocess, "Popen", Forked)
+    for name in IMPORTED:  # once, not in every fork
+        importlib.import_module(name)
     counts = chaos.disturb(config, [], tmp_path / "runs", kills=2, seed=1)
     assert chaos.is_clean(counts), counts
     assert counts["kills"] == 2

@@ -9,6 +9,7 @@ import pytest
 
 from latticegraph.config import Config, load_config
 from latticegraph.errors import CheckpointError, ConfigError
+from latticegraph.pipeline.fit_run import fit
 from latticegraph.pipeline.run_folder import make_folder, plan_folder
 from latticegraph.run_lock import RunLock
 from latticegraph.training import RunFolder
@@ -22,7 +23,7 @@ def test_make_folder_takes_the_next_free_name_and_records_it(
     with caplog.at_level("INFO"):
         for _ in range(3):
             with RunLock() as lock:
-                named, folder = make_folder(config, plan_folder(config, "false", lock), lock)
+                named, folder, _ = make_folder(config, plan_folder(config, "false", lock), lock)
             assert load_config(folder / "config.yaml") == named
             names.append((folder.name, named.run.name))
     assert names == [("small", "small"), ("small-2", "small-2"), ("small-3", "small-3")]
@@ -83,14 +84,15 @@ def test_folder_that_another_process_works_in_is_refused_before_it_is_read(
                 plan_folder(config, resume, lock)
 
 
-def test_checkpoint_that_appeared_after_the_plan_is_not_overwritten(
-    make_config: Callable[..., Config], tmp_path: Path
+def test_checkpoint_that_appeared_after_the_plan_is_continued(
+    make_config: Callable[..., Config],
 ) -> None:
     config = make_config()
     plan = plan_folder(config, "auto", RunLock())
-    folder = RunFolder(tmp_path / "runs" / "small")
-    folder.start()
-    folder.last.write_bytes(b"of another process")
-    with RunLock() as lock, pytest.raises(CheckpointError, match="--resume auto"):
-        make_folder(config, plan, lock)
-    assert folder.last.read_bytes() == b"of another process"
+    other = fit(config)
+    with RunLock() as lock:
+        found = make_folder(config, plan, lock)
+    assert found[1:] == (other.folder, other.result.last_checkpoint)
+    changed = make_config("run.seed=5")
+    with RunLock() as lock, pytest.raises(CheckpointError, match=r"run\.seed is 0"):
+        make_folder(changed, plan, lock)
