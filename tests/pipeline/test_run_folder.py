@@ -76,9 +76,11 @@ def test_folder_that_another_process_works_in_is_refused_before_it_is_read(
     config = make_config()
     folder = RunFolder(tmp_path / "runs" / "small")
     folder.start()
-    folder.last.write_bytes(b"half a checkpoint")
     with RunLock() as holder, RunLock() as lock:
         holder.take(folder.path)
+        with pytest.raises(ConfigError, match="held by process"):
+            plan_folder(config, "auto", lock)
+        folder.last.write_bytes(b"half a checkpoint")
         for resume in ("true", "auto", str(folder.last)):
             with pytest.raises(ConfigError, match="held by process"):
                 plan_folder(config, resume, lock)
