@@ -53,13 +53,13 @@ def test_flipped_bit_in_a_row_is_found_embedded_again_and_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = filled()
-    data = bytearray(path.read_bytes())
-    place = data.index(EXPECTED[17].tobytes())
-    data[place] ^= 1
-    path.write_bytes(data)
+    # Everywhere, for pages that are no longer used may hold it too.
+    row = EXPECTED[17].tobytes()
+    path.write_bytes(path.read_bytes().replace(row, bytes([row[0] ^ 1]) + row[1:]))
+    same = [text for text, other in zip(TEXTS, EXPECTED, strict=True) if other.tobytes() == row]
     count, again = read(cache_settings, teacher)
-    assert (count, again) == (1, [again[0]])
-    assert f"1 of 300 embeddings in '{path.parent}' are damaged and are computed again" in (
+    assert (count, sorted(again)) == (len(same), sorted(same))
+    assert f"{count} of 300 embeddings in '{path.parent}' are damaged and are computed" in (
         caplog.text
     )
 
@@ -68,12 +68,12 @@ def test_zeroed_rows_are_embedded_again(
     cache_settings: TeacherSettings, teacher: Any, filled: Callable[[], Path]
 ) -> None:
     path = filled()
-    data = bytearray(path.read_bytes())
-    places = {data.index(row.tobytes()) for row in EXPECTED}
-    start = min(places)
-    data[start : start + 120] = bytes(120)
+    data = path.read_bytes()
+    zeroed = [row.tobytes() for row in EXPECTED if row[0] in (20, 24)]
+    for row in zeroed:
+        data = data.replace(row, bytes(len(row)))
     path.write_bytes(data)
-    assert read(cache_settings, teacher)[0] == 10
+    assert 0 < read(cache_settings, teacher)[0] == len(zeroed) < 300
 
 
 def test_truncated_file_is_replaced_before_it_is_mapped(
