@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from latticegraph.digests import text_sha256
 from latticegraph.errors import TeacherError
-from latticegraph.teachers.folder_notes import FolderFacts, folder_stamp, noted_facts
+from latticegraph.teachers.folder_notes import FolderFacts, folder_stamp, noted, noted_facts
 from latticegraph.teachers.load_encoder import encoder_width, load_model, load_tokenizer
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling, pool
@@ -56,9 +57,9 @@ class EncoderTeacher(Teacher):
         choices: pooling, normalisation, length limit.
         batch_size: rows of every forward pass.
         device: where the forward pass runs, ``cpu`` or ``cuda``.
-        notes: folder that keeps width and fingerprint of model folders, so that one that has not
-            changed is neither read nor is transformers imported before a text is embedded; None
-            reads it and writes nothing.
+        notes: folder that keeps width and fingerprint of model folders, and how many of some texts
+            are cut, so that a folder that has not changed is neither read nor is transformers
+            imported before a text is embedded; None reads it and writes nothing.
 
     Raises:
         TeacherError: the folder is no encoder, or its weights are not in safetensors.
@@ -79,6 +80,7 @@ class EncoderTeacher(Teacher):
         self.choices = choices
         self.batch_size = batch_size
         self.device = torch.device(device)
+        self._notes = notes
         self._known: FolderFacts | None = None
         if notes is not None:
             self._known = noted_facts(notes, folder_stamp(folder, **vars(choices)), self._facts)
@@ -169,9 +171,15 @@ class EncoderTeacher(Teacher):
         if not long:
             return 0
         prepared = [text.lower() for text in long] if self.choices.lower_case else long
+        if self._notes is None:
+            return self._count_cut(prepared)
+        stamp = text_sha256("\0".join(["cut", self.fingerprint, *prepared]))
+        return int(noted(self._notes, stamp, lambda: {"cut": self._count_cut(prepared)})["cut"])
+
+    def _count_cut(self, texts: list[str]) -> int:
         # Cut one token later: a text that fits is then shorter than that.
         limit = self.choices.max_length + 1
-        encoded = self._tokenizer(prepared, truncation=True, max_length=limit, padding=False)
+        encoded = self._tokenizer(texts, truncation=True, max_length=limit, padding=False)
         return sum(len(ids) == limit for ids in encoded["input_ids"])
 
     def _tokenize(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:

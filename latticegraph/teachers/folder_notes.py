@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from latticegraph.errors import CacheError
 from latticegraph.files import replace_file
@@ -52,12 +53,17 @@ def folder_stamp(folder: Path, **choices: object) -> str:
 
 
 def noted_facts(notes: Path, stamp: str, find: Callable[[], FolderFacts]) -> FolderFacts:
-    """The facts noted under ``stamp``; found and noted where they are missing or damaged.
+    """The facts noted under ``stamp``; see :func:`noted`."""
+    return FolderFacts(**noted(notes, stamp, lambda: asdict(find())))
+
+
+def noted(notes: Path, stamp: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is noted under ``stamp``; found and noted where it is missing or damaged.
 
     Args:
         notes: folder of the notes, made where missing.
-        stamp: of :func:`folder_stamp`.
-        find: reads the model folder.
+        stamp: SHA-256 of all that what is found depends on.
+        find: does the work, for values that JSON can hold.
 
     Raises:
         CacheError: the notes cannot be read or written.
@@ -69,8 +75,8 @@ def noted_facts(notes: Path, stamp: str, find: Callable[[], FolderFacts]) -> Fol
             if known is not None:
                 return known
             _log.warning("teacher: the note '%s' is damaged; the model is read again", path)
-        facts = find()
-        body = json.dumps(asdict(facts))
+        found = find()
+        body = json.dumps(found)
         data = f"{_digest(stamp, body)}\n{body}\n".encode("ascii")
         replace_file(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error:
@@ -79,15 +85,16 @@ def noted_facts(notes: Path, stamp: str, find: Callable[[], FolderFacts]) -> Fol
             f"expected to read and write '{path}', got: {error.strerror or error}",
             "Free space on that disk, or set teacher.cache_dir to another folder",
         ) from error
-    return facts
+    return found
 
 
-def _parsed(data: bytes, stamp: str) -> FolderFacts | None:
-    """The facts of a note; None where it is damaged or belongs to another stamp."""
+def _parsed(data: bytes, stamp: str) -> dict[str, Any] | None:
+    """What a note holds; None where it is damaged or belongs to another stamp."""
     head, _, body = data.decode("ascii", errors="replace").partition("\n")
     if head != _digest(stamp, body.removesuffix("\n")):
         return None
-    return FolderFacts(**json.loads(body))
+    known: dict[str, Any] = json.loads(body)
+    return known
 
 
 def _digest(stamp: str, body: str) -> str:

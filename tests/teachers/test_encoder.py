@@ -12,6 +12,7 @@ import torch
 
 from latticegraph.errors import TeacherError
 from latticegraph.teachers.encoder import EncoderChoices, EncoderTeacher
+from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling
 
 TEXTS = ["a cat sat", "dog", "a dog ran far", "", "A CAT sat", "cat cat cat cat cat cat"]
@@ -144,7 +145,11 @@ def test_fingerprint_follows_files_and_choices_but_not_the_place(
     data[-1] ^= 1
     weights.write_bytes(data)
     changed.append(make(moved).fingerprint)
-    assert len({base, *changed}) == 6
+    (moved / "tokenizer_config.json").rename(moved / "other_config.json")
+    changed.append(folder_fingerprint(moved))
+    (moved / "other_config.json").rename(moved / "others_config.json")
+    changed.append(folder_fingerprint(moved))
+    assert len({base, *changed}) == 8
 
 
 def test_encoder_refuses_pickled_weights(encoder_folder: Path) -> None:
@@ -178,6 +183,12 @@ def test_encoder_refuses_encoder_decoder_models(encoder_folder: Path) -> None:
     (encoder_folder / "config.json").write_text('{"model_type": "t5"}', encoding="utf-8")
     with pytest.raises(TeacherError, match=r"expected an encoder with a hidden_size, got .* 't5'"):
         make(encoder_folder)
+
+
+def test_encoder_takes_as_many_tokens_as_positions(encoder_folder: Path) -> None:
+    text = ["cat " * 30]
+    whole, shorter = (make(encoder_folder, max_length=length) for length in (24, 23))
+    assert not np.allclose(whole.encode(text), shorter.encode(text), atol=1e-4)
 
 
 def test_encoder_refuses_more_tokens_than_positions(encoder_folder: Path) -> None:

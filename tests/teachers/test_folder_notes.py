@@ -85,3 +85,20 @@ def test_notes_that_cannot_be_written_are_named(encoder_folder: Path, tmp_path: 
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     with pytest.raises(CacheError, match=r"teacher\.cache_dir: expected to read and write .*file"):
         made(encoder_folder, tmp_path / "file")
+
+
+def test_number_of_cut_texts_is_counted_once(
+    encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = ["cat sat " * count for count in (3, 7, 8, 9, 11)]
+
+    def counted(texts: list[str], notes: Path | None) -> int:
+        teacher = EncoderTeacher("tiny", encoder_folder, EncoderChoices(max_length=16), notes=notes)
+        return teacher.count_cut(texts)
+
+    notes = tmp_path / "notes"
+    assert counted(long, notes) == counted(long, None) == 3
+    assert counted(long[1:4], notes) == 2
+    monkeypatch.setattr(encoder, "load_tokenizer", lambda *_: pytest.fail("it was known"))
+    assert counted(long, notes) == 3
+    assert counted(long[1:4], notes) == 2
