@@ -51,6 +51,9 @@ def test_decoder_does_not_depend_on_batch_or_block(seed: int, block: int) -> Non
     rows, query = rng.normal(size=(11, 4)), rng.normal(size=(5, 4))
     decoder = TextDecoder([str(i) for i in range(11)], rows)
     whole = decoder.decode(query, k=3)
+    cosine = query @ rows.T / np.outer(*(np.linalg.norm(x, axis=1) for x in (query, rows)))
+    wanted = np.argsort(-cosine, axis=1)[:, :3]
+    assert [[one.index for one in found] for found in whole] == wanted.tolist()
     assert [decoder.decode(one[None], k=3)[0] for one in query] == whole
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_decoder, "_BLOCK_NUMBERS", block)

@@ -65,7 +65,10 @@ def test_betas_are_those_of_the_settings(configure, build):
 
 def test_first_step_moves_each_part_by_its_own_rate(configure, build):
     scales = {"expert_lr_scale": 3.0, "projection_lr_scale": 0.5, "weight_decay": 0.0}
-    config = configure(training=scales)
+    kinds = ("local", "functional", "distant")
+    experts = [{"name": kind, "kind": kind, "edges": [kind]} for kind in kinds]
+    experts[1]["lr_scale"] = 0.5
+    config = configure(training=scales, model={"experts": experts})
     student = build(config)
     optimizer = StudentOptimizer(student, config.training)
     before = {name: p.detach().clone() for name, p in student.named_parameters()}
@@ -74,6 +77,7 @@ def test_first_step_moves_each_part_by_its_own_rate(configure, build):
     for name, parameter in student.named_parameters():
         # The first AdamW step is the rate times the sign of the gradient.
         wanted = 0.03 if name.startswith("dynamics.") else 0.005
+        wanted *= 0.5 if name.startswith("dynamics.experts.functional.") else 1.0
         moved = before[name] - parameter
         assert torch.allclose(moved, torch.full_like(moved, wanted), atol=1e-5), name
 
