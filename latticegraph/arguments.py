@@ -38,10 +38,7 @@ examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; ``name`` of its result is the command.
-
-    Those of model_commands.py bring the function ``run`` with them.
-    """
+    """The parser of all commands; ``name`` of its result is the command."""
     made = argparse.ArgumentParser(
         prog="latticegraph",
         description="Train a cube of cells to carry the meaning of text.",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latticegraph import model_commands
 from latticegraph.arguments import parser
 from latticegraph.config import Config, dump_config, load_config
 from latticegraph.early import STDOUT, check_evaluation, check_output, check_paths
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if os.environ.get("WORLD_SIZE", "1") != "1":
             return _run_together(options)
-        return _function(options)(options)
+        return COMMANDS[options.name](options)
     except LatticeGraphError as error:
         return _fail(str(error))
     except OSError as error:
@@ -54,11 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"interrupted; to go on: {stop if stop.args else _again(options)}\n")
         return INTERRUPTED
-
-
-def _function(options: argparse.Namespace) -> Callable[..., int]:
-    found: Callable[..., int] = COMMANDS.get(options.name) or options.run
-    return found
 
 
 def _again(options: argparse.Namespace) -> str:
@@ -77,7 +73,7 @@ def _typed_words(options: argparse.Namespace) -> list[str]:
 
 def _run_together(options: argparse.Namespace) -> int:
     """Train in all processes that torchrun started; one of them runs every other command."""
-    run = _function(options)
+    run = COMMANDS[options.name]
     # Takes a second to import, which a single process may not need at all.
     from latticegraph.distributed import AnotherFailed, joined
 
@@ -259,4 +255,5 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "describe": _describe,
     "compare": _compare,
     "runs": _runs,
+    **model_commands.COMMANDS,
 }

@@ -24,7 +24,6 @@ def add_model_commands(commands: Any) -> None:
     encode = _command(
         commands,
         "encode",
-        _encode,
         "encode the lines of a text with a saved model",
         "latticegraph encode --model runs/8cube/model --input sentences.txt --output rows.npy",
     )
@@ -38,7 +37,6 @@ def add_model_commands(commands: Any) -> None:
     decode = _command(
         commands,
         "decode",
-        _decode,
         "bring codes back to embeddings",
         "latticegraph decode --model runs/8cube/model --input codes.npy --output rows.npy",
     )
@@ -52,19 +50,17 @@ def add_model_commands(commands: Any) -> None:
             metavar="N",
             help="samples per pass (default 256)",
         )
-    _command(commands, "info", _info, "say what a saved model is", "latticegraph info DIR")
+    _command(commands, "info", "say what a saved model is", "latticegraph info DIR")
 
 
 def _command(
     commands: Any,
     name: str,
-    run: Callable[[argparse.Namespace], int],
     text: str,
     example: str,
 ) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser
     command = commands.add_parser(name, help=text, description=text, epilog=f"Example: {example}")
-    command.set_defaults(run=run)
     if name == "info":
         command.add_argument("model", metavar="DIR", help="folder of a saved model")
     else:
@@ -121,3 +117,6 @@ def _info(options: argparse.Namespace) -> int:
     }
     sys.stdout.write("".join(f"{name}: {value}\n" for name, value in lines.items()))
     return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {"encode": _encode, "decode": _decode, "info": _info}

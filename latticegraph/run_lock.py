@@ -7,10 +7,9 @@ import os
 import shlex
 import socket
 import sys
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -21,7 +20,7 @@ LOCK_FILE, HOLDER_FILE = ".lock", ".holder.json"
 PATIENCE = 1.0
 
 
-class RunLock:
+class RunLock(ExitStack):
     """Keeps a run's folder for this process; used in a ``with`` block that covers all its work.
 
     The system's lock on the file ``.lock`` ends with the process that holds it, however that ended,
@@ -29,7 +28,7 @@ class RunLock:
     """
 
     def __init__(self) -> None:
-        self._lock: FileLock | None = None
+        super().__init__()
         self._folder: Path | None = None
 
     def take(self, folder: Path) -> None:
@@ -42,10 +41,11 @@ class RunLock:
             return
         assert self._folder is None, "one lock, one folder"
         lock = FileLock(folder / LOCK_FILE, timeout=PATIENCE, thread_local=False)
+        holder = folder / HOLDER_FILE
         try:
-            lock.acquire()
+            self.enter_context(lock)
             text = json.dumps(_own_record(), ensure_ascii=False)
-            replace_file(folder / HOLDER_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+            replace_file(holder, lambda part: part.write_text(text, encoding="utf-8"))
         except Timeout as error:
             raise ConfigError(
                 str(folder),
@@ -54,27 +54,13 @@ class RunLock:
                 "Wait until that process has ended, or stop it, or choose another run.name",
             ) from error
         except OSError as error:
-            lock.release()
             raise ConfigError(
                 "run.output_dir",
                 f"expected to lock '{folder / LOCK_FILE}', got: {error.strerror or error}",
                 "Choose a run.output_dir on a disk that can be written and locked",
             ) from error
-        self._lock, self._folder = lock, folder.resolve()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._lock is not None and self._folder is not None:
-            (self._folder / HOLDER_FILE).unlink(missing_ok=True)
-            self._lock.release()
-            self._lock = self._folder = None
+        self.callback(holder.unlink, missing_ok=True)
+        self._folder = folder.resolve()
 
 
 def _own_record() -> dict[str, str | int]:

@@ -1,6 +1,6 @@
 """Held-out metrics, baselines at the same bottleneck, and the report."""
 
-from latticegraph.evaluation.baselines import fit_all, fit_baselines, new_baselines
+from latticegraph.evaluation.baselines import fit_all, new_baselines
 from latticegraph.evaluation.bootstrap import Difference, GroupBootstrap
 from latticegraph.evaluation.decoder_network import DecoderNetwork
 from latticegraph.evaluation.gate_information import GateInformation, gate_information
@@ -54,7 +54,6 @@ __all__ = [
     "compute_metrics",
     "console_table",
     "fit_all",
-    "fit_baselines",
     "gate_information",
     "measure_row",
     "measure_rows",

@@ -76,19 +76,3 @@ def fit_all(
     if progress is not None:
         for baseline in baselines:
             progress(baseline.name, 1.0)
-
-
-def fit_baselines(
-    train: EmbeddingSplit,
-    validation: EmbeddingSplit,
-    bottleneck: int,
-    settings: EvaluationSettings,
-    *,
-    seed: int,
-    task: str,
-    progress: Progress | None = None,
-) -> list[Baseline]:
-    """:func:`new_baselines`, fitted by :func:`fit_all`; see there for arguments and errors."""
-    baselines = new_baselines(bottleneck, settings, seed=seed, task=task)
-    fit_all(baselines, train, validation, progress)
-    return baselines

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from latticegraph.evaluation.decoder_network import CodeAndDecoder
 from latticegraph.evaluation.linear_baselines import PcaBaseline
 from latticegraph.evaluation.mlp_autoencoder import ResidualCoder
 from latticegraph.files import advice, replace_file
+from latticegraph.tensor_files import read_tensors
 
 _BY_COLUMNS = "|T"
 _PCA = ("components_", "mean_", "explained_variance_")
@@ -66,9 +67,7 @@ def load_rows(path: Path, rows: Sequence[Any], key: str) -> bool:
     if not path.is_file():
         return False
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, tensors = read_tensors(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path, str(error)) from error
     if metadata.get("key") != key:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from latticegraph.digests import tensors_sha256
 from latticegraph.errors import CheckpointError
 from latticegraph.files import advice, replace_file
+from latticegraph.tensor_files import read_tensors
 
 FORMAT = "latticegraph-weights"
 OTHER_VERSION = "Use the version of latticegraph that wrote the file, or train again"
@@ -52,9 +53,7 @@ def read_weights(path: Path, config: str) -> dict[str, Tensor]:
         CheckpointError: the file is missing, damaged, or belongs to other settings.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, tensors = read_tensors(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path, str(error)) from error
     if metadata != {"format": FORMAT, "sha256": tensors_sha256(tensors, config)}:

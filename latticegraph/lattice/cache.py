@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from latticegraph.config import LatticeSettings
@@ -17,6 +17,7 @@ from latticegraph.digests import tensors_sha256, text_sha256
 from latticegraph.errors import CacheError
 from latticegraph.files import replace_file
 from latticegraph.lattice.edge_list import EdgeList
+from latticegraph.tensor_files import read_tensors
 
 _FORMAT = 2
 
@@ -76,9 +77,7 @@ def load_edges(folder: str | Path, settings: LatticeSettings) -> EdgeList | None
     if not path.exists():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, tensors = read_tensors(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path, str(error)) from error
     if metadata.get("fingerprint") != edge_fingerprint(settings):

@@ -9,8 +9,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -31,30 +30,8 @@ EMBEDDINGS: Literal["embedding"] = "embedding"
 CODES: Literal["code"] = "code"
 
 
-@dataclass(frozen=True)
-class Block:
-    """Some rows on their way from the input to the output.
-
-    Attributes:
-        rows_BW: embeddings or codes that were read; None where texts were.
-        texts: that were read; None where rows were.
-    """
-
-    rows_BW: Rows | None = None
-    texts: Sequence[str] | None = None
-
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-        held = self.rows_BW if self.texts is None else self.texts
-        assert held is not None, "a block holds texts or rows"
-        return len(held)
-
-    def digest(self) -> bytes:
-        """Over all that was read."""
-        if self.rows_BW is not None:
-            return hashlib.sha256(self.rows_BW.tobytes()).digest()
-        return hashlib.sha256("\n".join(self.texts or ()).encode("utf-8")).digest()
+Block = list[str] | Rows
+"""Texts or rows on their way from the input to the output."""
 
 
 def encode_file(
@@ -85,15 +62,15 @@ def encode_file(
     name: Literal["embedding", "code"] = CODES if codes else EMBEDDINGS
     path = Path(source)
     if source != STANDARD_INPUT and path.suffix in (".npy", ".safetensors"):
-        read = read_rows(path, [EMBEDDINGS], model.student.teacher_dimension, BLOCK_ROWS)
-        blocks = (Block(rows_BW=rows_BW) for rows_BW in read)
+        wanted = model.student.teacher_dimension
+        blocks: Iterator[Block] = read_rows(path, [EMBEDDINGS], wanted, BLOCK_ROWS)
     else:
-        blocks = (Block(texts=texts) for texts in _texts(source))
+        blocks = _texts(source)
 
     def compute(block: Block) -> Rows:
-        if block.texts is not None:
-            return model.encode(block.texts, batch_size, output=name)
-        source_BD = torch.from_numpy(np.array(block.rows_BW))
+        if isinstance(block, list):
+            return model.encode(block, batch_size, output=name)
+        source_BD = torch.from_numpy(np.array(block))
         how = model.to_codes if codes else model.predict
         result_BW: Rows = how(source_BD, batch_size).float().numpy()
         return result_BW
@@ -114,13 +91,12 @@ def decode_file(model: LatticeModel, source: Path, output: Path, batch_size: int
     read = read_rows(source, [CODES], model.student.surface_width, BLOCK_ROWS)
 
     def compute(block: Block) -> Rows:
-        result_BD: Rows
-        codes_BS = torch.from_numpy(np.array(block.rows_BW))
-        result_BD = model.from_codes(codes_BS, batch_size).float().numpy()
+        codes_BS = torch.from_numpy(np.array(block))
+        result_BD: Rows = model.from_codes(codes_BS, batch_size).float().numpy()
         return result_BD
 
     job = _Job(output, EMBEDDINGS, model.student.teacher_dimension, f"decode by {model.digest()}")
-    return job.run((Block(rows_BW=rows_BS) for rows_BS in read), compute, resumable=True)
+    return job.run(read, compute, resumable=True)
 
 
 class _Job:
@@ -132,12 +108,14 @@ class _Job:
         self._progress = output.with_name(f".{output.name}.progress.json")
         self._output, self._what = output, what
 
-    def run(self, blocks: Iterator[Block], compute: Any, resumable: bool) -> int:
+    def run(
+        self, blocks: Iterable[Block], compute: Callable[[Block], Rows], resumable: bool
+    ) -> int:
         done = self._finished() if resumable else None
         rows, digest, is_open = 0, hashlib.sha256(self._what.encode("utf-8")), False
         for index, block in enumerate(blocks):
-            digest.update(block.digest())
-            rows += block.size
+            digest.update(_digest(block))
+            rows += len(block)
             if done is not None and rows <= done["rows"]:
                 if rows == done["rows"]:
                     self._go_on(done, digest.hexdigest())
@@ -148,7 +126,7 @@ class _Job:
                     self._changed()
                 self._writer.open()
                 is_open = True
-            self._writer.append(compute(block), block.texts)
+            self._writer.append(compute(block), block if isinstance(block, list) else None)
             state = {"rows": rows, "bytes": self._writer.length, "sha256": digest.hexdigest()}
             write_text(self._progress, json.dumps(state) + "\n", "--output")
             if (index + 1) % LOG_EVERY == 0:
@@ -189,6 +167,11 @@ class _Job:
             "options than the call before",
             f"Delete '{self._progress}' to start again",
         )
+
+
+def _digest(block: Block) -> bytes:
+    data = "\n".join(block).encode("utf-8") if isinstance(block, list) else block.tobytes()
+    return hashlib.sha256(data).digest()
 
 
 def _texts(source: str) -> Iterator[list[str]]:

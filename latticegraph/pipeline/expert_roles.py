@@ -39,16 +39,16 @@ class GateRecorder(Recorder):
     def record(self, record: StepRecord) -> None:
         """Add up the gates; step 1 begins the next samples."""
         if record.step == 1:
-            self._sums.append(torch.zeros(()))
+            self._sums.append(torch.zeros((), device=record.gates_XNb.device))
             self._steps.append(0)
         gates_Xnb = record.gates_XNb.index_select(1, self._cells_n.to(record.gates_XNb.device))
-        self._sums[-1] = self._sums[-1] + gates_Xnb.double().cpu()
+        self._sums[-1] = self._sums[-1] + gates_Xnb.double()
         self._steps[-1] += 1
 
     @property
     def gates_SnX(self) -> Floats:
         """Mean gates of all samples, in their order. Shapes: [S, n, X]."""
-        parts = [total / steps for total, steps in zip(self._sums, self._steps, strict=True)]
+        parts = [total.cpu() / steps for total, steps in zip(self._sums, self._steps, strict=True)]
         gates_SnX: Floats = torch.cat(parts, dim=2).permute(2, 1, 0).contiguous().numpy()
         return gates_SnX
 

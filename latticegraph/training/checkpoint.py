@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from latticegraph.digests import tensors_sha256
 from latticegraph.errors import CheckpointError
 from latticegraph.files import advice, parse_json, replace_file
 from latticegraph.hub import LatticeModelConfig, TeacherIdentity
+from latticegraph.tensor_files import read_tensors
 from latticegraph.training.checks import config_fingerprint
 from latticegraph.training.origin import Origin
 from latticegraph.training.progress import TrainingProgress
@@ -131,14 +132,12 @@ def read_parts(path: Path) -> tuple[dict[str, str], Parts]:
             str(path), "expected a checkpoint, got no such file", "Check the path, or start anew"
         )
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = dict(file.metadata() or {})
-            if metadata.get("format") != FORMAT:
-                raise _foreign(path)
-            _check_version(path, metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, tensors = read_tensors(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path, str(error)) from error
+    if metadata.get("format") != FORMAT:
+        raise _foreign(path)
+    _check_version(path, metadata)
     stored = metadata.pop("sha256", None)
     if stored != tensors_sha256(tensors, json.dumps(metadata, sort_keys=True)):
         raise _damaged(path, "its checksum does not match")

@@ -1,16 +1,40 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from latticegraph.config import EvaluationSettings
 from latticegraph.errors import DataError
-from latticegraph.evaluation import EmbeddingSplit, fit_baselines, measure_rows, report_metrics
+from latticegraph.evaluation import (
+    Baseline,
+    EmbeddingSplit,
+    fit_all,
+    measure_rows,
+    new_baselines,
+    report_metrics,
+)
 
 Floats = NDArray[np.float64]
 
 QUICK = EvaluationSettings(mlp_hidden=64, baseline_epochs=40)
+
+
+def fit_baselines(
+    train: EmbeddingSplit,
+    validation: EmbeddingSplit,
+    bottleneck: int,
+    settings: EvaluationSettings,
+    *,
+    seed: int,
+    task: str,
+    progress: Callable[[str, float], None] | None = None,
+) -> list[Baseline]:
+    rows = new_baselines(bottleneck, settings, seed=seed, task=task)
+    fit_all(rows, train, validation, progress)
+    return rows
 
 
 def splits(
