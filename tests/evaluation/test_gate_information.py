@@ -66,3 +66,12 @@ def test_false_positives_stay_below_the_level() -> None:
 def test_one_group_per_sample_is_required() -> None:
     with pytest.raises(DataError, match="expected one group per sample"):
         gate_information(gates(np.full((3, 2), 0.5)), ["a"])
+
+
+def test_a_large_group_weighs_more_than_a_small_one() -> None:
+    # Within the large group the gates are even (1 bit left), within the small one certain.
+    first_SN = np.repeat([0.5, 1.0], [30, 10])[:, None]
+    found = gate_information(gates(first_SN), ["a"] * 30 + ["b"] * 10)
+    share = 0.75 * 0.5 + 0.25
+    total = -(share * np.log2(share) + (1 - share) * np.log2(1 - share))
+    assert found.value == pytest.approx(total - 0.75, abs=1e-12)
