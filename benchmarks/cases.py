@@ -18,7 +18,7 @@ from latticegraph.lattice import EdgeType, LatticeGraph
 from latticegraph.losses import build_objective
 from latticegraph.model import Lattice3D, build_student
 
-CONFIG = Path(__file__).parents[1] / "configs" / "8cube.yaml"
+CONFIG = Path(__file__).parents[1] / "configs" / "8cube_near.yaml"
 TEACHER = 384
 
 
@@ -101,7 +101,7 @@ def own_aggregation(problem: Problem, backend: Backend) -> Case:
 
 
 def read_config(cube: int, *overrides: str) -> Config:
-    """``configs/8cube.yaml`` for a cube of another side.
+    """``configs/8cube_near.yaml`` for a cube of another side.
 
     Below a side of 8 the radius stays at 1.6 cells, or a type of edge would be empty.
     """

@@ -1,6 +1,6 @@
 """How long a run takes to its first ten updates, beside importing torch and transformers alone.
 
-    python benchmarks/start_up.py configs/8cube.yaml configs/8cube_far.yaml
+    python benchmarks/start_up.py configs/8cube.yaml configs/8cube_near.yaml
 
 Each configuration is run once to fill the caches. Then the import and the runs take turns, each in
 a process of its own, and medians are compared: of the time on the clock, and of the processor's

@@ -6,6 +6,7 @@ Legend: C channels, N cells, B batch, M = N B columns, O offsets of an edge set,
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,10 +36,12 @@ class Aggregation:
         heads: edge weights per edge of every expert.
         backend: how to sum; all backends give the same result.
         cells: which cells this process holds.
+        by_edge: whether every edge has weights of its own, of every expert; else edges of equal
+            offset share them. Empty: of none.
 
     Attributes:
         neighbourhoods: of every expert, in order.
-        offset_types: edge type of every offset of every expert, (O,) each.
+        row_types: edge type of every row of the weights of every expert, (O,) each.
         layout: order of the columns of a state.
     """
 
@@ -49,16 +52,20 @@ class Aggregation:
         heads: Sequence[int],
         backend: Backend,
         cells: Cells,
+        by_edge: Sequence[bool] = (),
     ) -> None:
         self.backend = backend
         self.cells = cells
         self.layout = Layout(graph, cells, samples_inner=backend != "fft")
         self.stencils = summed_stencils(graph, edge_sets)
         self.neighbourhoods: list[Neighbourhood] = []
-        self.offset_types: list[Tensor] = []
-        for edges, count in zip(edge_sets, heads, strict=True):
-            self.neighbourhoods.append(make_neighbourhood(graph, edges, count, backend, cells))
-            self.offset_types.append(graph.offset_type_O[_chosen(graph, edges)])
+        self.by_edge = tuple(by_edge) or (False,) * len(edge_sets)
+        self.row_types: list[Tensor] = []
+        for edges, count, apart in zip(edge_sets, heads, self.by_edge, strict=True):
+            self.neighbourhoods.append(
+                make_neighbourhood(graph, edges, count, backend, cells, apart)
+            )
+            self.row_types.append(graph.offset_type_O[weight_rows(graph, edges, apart).offset_O])
 
     def own(self, x_CM: Tensor) -> Tensor:
         """The states of the cells that sums are made for: all of them."""
@@ -78,7 +85,7 @@ class Aggregation:
             weight_OH: its weights.
             silent: edge types without effect.
         """
-        types_O = self.offset_types[index]
+        types_O = self.row_types[index]
         kept_O = ~torch.isin(types_O, types_O.new_tensor([int(kind) for kind in silent]))
         return weight_OH * kept_O.to(weight_OH)[:, None]
 
@@ -88,9 +95,39 @@ def edge_sets(settings: ModelSettings) -> list[EdgeSet]:
     return [tuple(EdgeType[name.upper()] for name in expert.edges) for expert in settings.experts]
 
 
-def count_offsets(graph: LatticeGraph, edges: Sequence[EdgeType]) -> int:
-    """Distinct offsets of the edges of some types: rows of their attributes and weights."""
-    return int(_chosen(graph, edges).sum())
+@dataclass(frozen=True)
+class WeightRows:
+    """What the rows of the attributes and weights of an edge set stand for.
+
+    Attributes:
+        offset_O: offset of every row, by its number in the lattice.
+        edge_O: edge of every row, by its number in the lattice; None where a row is an offset,
+            which all edges of that offset share.
+        neighbours: of a cell far from all faces: the number of distinct offsets.
+    """
+
+    offset_O: Tensor
+    edge_O: Tensor | None
+    neighbours: int
+
+
+def weight_rows(
+    graph: LatticeGraph, edges: Sequence[EdgeType], by_edge: bool = False
+) -> WeightRows:
+    """Rows of the weights of the edges of some types.
+
+    Args:
+        graph: the lattice.
+        edges: edge types.
+        by_edge: every edge has a row of its own; the self-edges of a set that has no others share
+            one all the same.
+    """
+    chosen_O = _chosen(graph, edges)
+    offset_O = chosen_O.nonzero().flatten()
+    if not by_edge or _stencil(graph, chosen_O).is_self:
+        return WeightRows(offset_O, None, len(offset_O))
+    edge_O = chosen_O[graph.edge_offset_E].nonzero().flatten()
+    return WeightRows(graph.edge_offset_E[edge_O], edge_O, len(offset_O))
 
 
 def resolve_backend(
@@ -116,6 +153,18 @@ def resolve_backend(
                 "Set it to auto",
             )
         return "fft"
+    if any(
+        expert.message_options(settings.messages)["weights"] == "edge"
+        for expert in settings.experts
+    ):
+        if settings.aggregation == "fft":
+            raise ConfigError(
+                "model.aggregation",
+                "expected auto, spmm or scatter with weights 'edge', which are no convolution, "
+                "got fft",
+                "Set it to auto, or weights to network or table",
+            )
+        return "scatter" if settings.aggregation == "scatter" else "spmm"
     if settings.aggregation != "auto":
         return settings.aggregation
     stencils = summed_stencils(graph, edge_sets(settings))
@@ -137,6 +186,7 @@ def make_neighbourhood(
     heads: int,
     backend: Backend,
     cells: Cells | None = None,
+    by_edge: bool = False,
 ) -> Neighbourhood:
     """The edges of some types as one neighbourhood; edges are built only where they are stored.
 
@@ -146,6 +196,7 @@ def make_neighbourhood(
         heads: H, weights per offset.
         backend: how to sum.
         cells: which cells this process holds; None: all.
+        by_edge: every edge has weights of its own; needs a backend that stores edges.
     """
     cells = Cells(graph) if cells is None else cells
     chosen_O = _chosen(graph, edges)
@@ -155,6 +206,15 @@ def make_neighbourhood(
         return SelfNeighbourhood(attr_O4, cells.num_cells, heads)
     if isinstance(cells, SlabCells):
         return SlabNeighbourhood(stencil, attr_O4, heads, cells)
+    rows = weight_rows(graph, edges, by_edge)
+    if rows.edge_O is not None:
+        own = EdgeNeighbourhood(
+            graph.edge_index_2E[:, rows.edge_O],
+            graph.offset_attr_O4[rows.offset_O],
+            graph.num_cells,
+            heads,
+        )
+        return SparseNeighbourhood(own) if backend == "spmm" else own
     if backend == "fft":
         return GridNeighbourhood(stencil, attr_O4, heads)
     position_O = torch.full((chosen_O.numel(),), -1)

@@ -12,11 +12,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation.aggregation import Aggregation
+from latticegraph.aggregation.aggregation import Aggregation, EdgeSet, weight_rows
 from latticegraph.aggregation.cone_step import ConeCells, ConeStep
 from latticegraph.aggregation.layout import Layout
 from latticegraph.aggregation.neighbourhood import Neighbourhood, PreparedWeights, SelfNeighbourhood
-from latticegraph.lattice import LatticeGraph
+from latticegraph.lattice import EdgeType, LatticeGraph
 
 
 class ConeBlocks:
@@ -82,7 +82,7 @@ class ConeSums:
 
     Args:
         blocks: matrices of the expert; gets those of this step.
-        offset_NN: of :func:`offset_matrix`.
+        offset_NN: of :func:`row_matrix`.
         before: cells whose values enter.
         after: cells whose sums leave.
     """
@@ -165,12 +165,15 @@ class LightCone:
         self,
         graph: LatticeGraph,
         aggregation: Aggregation,
-        types: Sequence[Sequence[int]],
+        types: Sequence[EdgeSet],
         steps: int,
         varying_N: Tensor,
     ) -> None:
         count = graph.num_cells
-        offsets = [offset_matrix(graph, kinds) for kinds in types]
+        offsets = [
+            row_matrix(graph, kinds, by_edge)
+            for kinds, by_edge in zip(types, aggregation.by_edge, strict=True)
+        ]
         wholes = aggregation.neighbourhoods
         hears_NN = torch.zeros(count, count, dtype=torch.bool)
         for offset_NN, whole in zip(offsets, wholes, strict=True):
@@ -228,13 +231,20 @@ def _cells_by_step(
     return cells
 
 
-def offset_matrix(graph: LatticeGraph, types: Sequence[int]) -> Tensor:
+def row_matrix(graph: LatticeGraph, types: Sequence[EdgeType], by_edge: bool = False) -> Tensor:
     """Row of an expert's weights for every pair of cells, target by source; O where no edge is.
 
     Args:
         graph: the lattice.
         types: edge types of the expert.
+        by_edge: every edge has weights of its own.
     """
+    rows = weight_rows(graph, types, by_edge)
+    if rows.edge_O is not None:
+        source_O, target_O = graph.edge_index_2E[:, rows.edge_O]
+        row_NN = torch.full((graph.num_cells, graph.num_cells), len(rows.edge_O))
+        row_NN[target_O, source_O] = torch.arange(len(rows.edge_O))
+        return row_NN
     chosen_O = torch.isin(graph.offset_type_O, torch.tensor([int(kind) for kind in types]))
     offsets_O3 = graph.offsets_O3[chosen_O]
     sides_3 = torch.tensor(graph.settings.dimensions)

@@ -99,10 +99,10 @@ class MessageSettings(Section):
         description="localised features of that network; 2 where a cell has hundreds of neighbours",
     )
     norm: bool = Field(False, description="normalise what each cell sends over its channels")
-    weights: Literal["network", "table"] = Field(
+    weights: Literal["network", "table", "edge"] = Field(
         "network",
-        description="what makes the edge weights: a network of the offset, or a table with a free "
-        "weight per offset and head, which belongs to one lattice",
+        description="what makes the edge weights: a network of the offset; a table with a free "
+        "weight per offset and head, or per edge and head, which belongs to one lattice",
     )
     bounded: bool = Field(
         True,
@@ -130,7 +130,7 @@ class ExpertSettings(Section):
     )
     bumps: int | None = Field(None, ge=0, le=64, description="null: model.messages.bumps")
     norm: bool | None = Field(None, description="null: model.messages.norm")
-    weights: Literal["network", "table"] | None = Field(
+    weights: Literal["network", "table", "edge"] | None = Field(
         None, description="null: model.messages.weights"
     )
     bounded: bool | None = Field(None, description="null: model.messages.bounded")
@@ -264,16 +264,17 @@ class ModelSettings(Section):
             given = {
                 f"experts.{index}.{name}": value
                 for index, (value, kind) in enumerate(zip(own, kinds, strict=True))
-                if value is not None and kind == "table"
+                if value is not None and kind != "network"
             }
             # The shared value is that of the experts without one, some of which may be networks.
-            if {kind for value, kind in zip(own, kinds, strict=True) if value is None} == {"table"}:
+            shared = {kind for value, kind in zip(own, kinds, strict=True) if value is None}
+            if shared and "network" not in shared:
                 given[f"messages.{name}"] = getattr(self.messages, name)
             for key, value in given.items():
                 if value != default:
                     raise ValueError(
-                        f"{key}: expected {default} with weights table, which have no network, got "
-                        f"{value}; leave it out, or set weights to network"
+                        f"{key}: expected {default} with weights table or edge, which have no "
+                        f"network, got {value}; leave it out, or set weights to network"
                     )
         return self
 

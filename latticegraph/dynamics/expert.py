@@ -18,7 +18,7 @@ from latticegraph.aggregation.edges import remove_generated_files
 from latticegraph.aggregation.layout import map_cells
 from latticegraph.dynamics.channel_linear import ChannelLinear
 from latticegraph.dynamics.edge_weights import EdgeWeights
-from latticegraph.dynamics.offset_table import OffsetTable
+from latticegraph.dynamics.offset_table import EdgeTable, OffsetTable
 
 MIXING = 1.5  # sum over offsets of a head's initial random weights
 SURFACE_SHARE = 0.1  # share of it in the channels that carry the surface
@@ -52,9 +52,12 @@ class Expert(MessagePassing, ABC):
         gain: scale of the random part of the initial weights, above 0.
         sends_state: cells send their state itself instead of a linear map of it.
         weights: what makes the edge weights: ``network``, an
-            :class:`~latticegraph.dynamics.edge_weights.EdgeWeights`, or ``table``, an
-            :class:`~latticegraph.dynamics.offset_table.OffsetTable`.
-        offsets: O, rows of the table; without effect on a network.
+            :class:`~latticegraph.dynamics.edge_weights.EdgeWeights`; ``table``, an
+            :class:`~latticegraph.dynamics.offset_table.OffsetTable`; or ``edge``, an
+            :class:`~latticegraph.dynamics.offset_table.EdgeTable`.
+        offsets: rows of the table: O distinct offsets, or with ``edge`` E edges; without effect on
+            a network.
+        neighbours: of a cell far from all faces, for the start of ``edge``.
         bounded: scale the weights so that one sum grows the largest value at most 2-fold.
 
     Shapes:
@@ -62,7 +65,7 @@ class Expert(MessagePassing, ABC):
         max_radius and the unit direction
 
     Raises:
-        ValueError: when heads do not divide channels, ``weights`` names neither of the two, or a
+        ValueError: when heads do not divide channels, ``weights`` names none of the three, or a
             table is not told its rows.
         GraphError: when a table is given another number of edge attributes than it has rows.
     """
@@ -80,6 +83,7 @@ class Expert(MessagePassing, ABC):
         sends_state: bool = False,
         weights: str = "network",
         offsets: int | None = None,
+        neighbours: int = 1,
         bounded: bool = True,
     ) -> None:
         super().__init__(aggr="add", node_dim=-1)
@@ -93,13 +97,15 @@ class Expert(MessagePassing, ABC):
         self.edge_weights: EdgeWeights | OffsetTable
         if weights == "network":
             self.edge_weights = EdgeWeights(heads, edge_hidden, gain, bumps)
-        elif weights != "table":
-            raise ValueError(f"weights: expected network or table, got {weights}")
+        elif weights not in ("table", "edge"):
+            raise ValueError(f"weights: expected network, table or edge, got {weights}")
         elif not offsets:
             raise ValueError(
-                "offsets: expected the number of distinct offsets, at least 1, with weights "
-                f"'table', got {offsets}"
+                "offsets: expected the number of distinct offsets (or edges), at least 1, with "
+                f"weights '{weights}', got {offsets}"
             )
+        elif weights == "edge":
+            self.edge_weights = EdgeTable(offsets, heads, neighbours, gain)
         else:
             self.edge_weights = OffsetTable(offsets, heads, gain)
         value = ChannelLinear(channels, channels, gain)
@@ -167,13 +173,14 @@ class Expert(MessagePassing, ABC):
         random nonlinear features of the surface.
 
         Args:
-            edge_attr_O4: attributes of every distinct offset.
-            wanted_O: initial weight of each offset.
+            edge_attr_O4: attributes of every distinct offset (or edge).
+            wanted_O: initial weight of each of them.
             surface_channels: number of channels, the first ones, that carry the surface.
             cell: side of a cell / max_radius.
         """
-        offsets = wanted_O.numel()
-        random_OH = torch.randn(offsets, self.heads) * MIXING * self.gain / offsets
+        table = self.edge_weights
+        count = table.neighbours if isinstance(table, OffsetTable) else wanted_O.numel()
+        random_OH = torch.randn(wanted_O.numel(), self.heads) * MIXING * self.gain / count
         random_OH[:, :surface_channels] *= SURFACE_SHARE
         if isinstance(self.edge_weights, EdgeWeights):
             self.edge_weights.place_bumps(edge_attr_O4, wanted_O, cell)

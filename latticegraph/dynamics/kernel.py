@@ -23,7 +23,7 @@ from latticegraph.dynamics.channel_linear import ChannelLinear
 from latticegraph.dynamics.edge_weights import EdgeWeights
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.gating import GatingNetwork
-from latticegraph.dynamics.offset_table import OffsetTable
+from latticegraph.dynamics.offset_table import EdgeTable, OffsetTable
 from latticegraph.dynamics.step import Step, plain_step, relative_change
 
 LinearMap = tuple[Tensor, Tensor | None]
@@ -37,7 +37,7 @@ KERNEL_STEP = 2
 PLAIN_STEP = 2
 PLAIN_EXPERT = 6
 
-_PLAIN_MODULES = (ChannelLinear, EdgeWeights, OffsetTable, nn.Linear)
+_PLAIN_MODULES = (ChannelLinear, EdgeWeights, OffsetTable, EdgeTable, nn.Linear)
 
 
 @dataclass(frozen=True)

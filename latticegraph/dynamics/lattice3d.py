@@ -35,7 +35,7 @@ from latticegraph.dynamics.interventions import (
     check_interventions,
 )
 from latticegraph.dynamics.kernel import ExpertKernel, fused_step, kept_states, kernel_of
-from latticegraph.dynamics.make_expert import check_cells, make_expert
+from latticegraph.dynamics.make_expert import check_cells, has_own_edges, make_expert
 from latticegraph.dynamics.recorder import Recorder
 from latticegraph.dynamics.rollout import Loop, Statistics, Weights, in_chunks, statistics
 from latticegraph.dynamics.step import Step, plain_step
@@ -90,7 +90,8 @@ class Lattice3D(Dynamics):
         )
         heads = [expert.heads for expert in experts]
         self.backend = backend
-        self.aggregation = Aggregation(graph, edges, heads, backend, self.cells)
+        by_edge = has_own_edges(settings)
+        self.aggregation = Aggregation(graph, edges, heads, backend, self.cells, by_edge)
         self.layout = self.aggregation.layout
         self._cones = LightCones(settings, graph, self.aggregation)
         self._compiled = self._compile(device) if settings.compile else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from latticegraph.aggregation import Cells
-from latticegraph.aggregation.aggregation import count_offsets, edge_sets
+from latticegraph.aggregation.aggregation import edge_sets, weight_rows
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.cell_expert import CellExpert
 from latticegraph.dynamics.distant_expert import DistantExpert
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.functional_expert import FunctionalExpert
 from latticegraph.dynamics.local_expert import LocalExpert
+from latticegraph.dynamics.offset_table import EdgeTable
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.plugins import is_class_path, load_class, make
@@ -41,15 +42,25 @@ def make_expert(settings: ModelSettings, index: int, graph: LatticeGraph) -> Exp
     else:
         class_ = BUILT_IN[own.kind]
     shared = own.message_options(settings.messages)
-    offsets = count_offsets(graph, edge_sets(settings)[index])
-    shared |= {"gain": settings.init.gain, "offsets": offsets}
+    rows = weight_rows(graph, edge_sets(settings)[index], shared["weights"] == "edge")
+    shared |= {"gain": settings.init.gain, "offsets": len(rows.offset_O)}
+    if rows.edge_O is not None:
+        shared["neighbours"] = rows.neighbours
+    elif shared["weights"] == "edge":  # self-edges alone: one row, as in a table
+        shared["weights"] = "table"
     if class_.by_cell:
         shared["cells"] = graph.num_cells
     return make(class_, own.options, f"{key}.options", settings.state_channels, shared=shared)
 
 
+def has_own_edges(settings: ModelSettings) -> list[bool]:
+    """Whether every edge has weights of its own, of every expert."""
+    options = [expert.message_options(settings.messages) for expert in settings.experts]
+    return [option["weights"] == "edge" for option in options]
+
+
 def check_cells(names: Sequence[str], experts: Sequence[Expert], cells: Cells) -> None:
-    """Refuse experts with weights for every cell where a process holds a part of the cells.
+    """Refuse experts with weights for every cell or edge where a process holds a part of them.
 
     Args:
         names: of the experts.
@@ -60,6 +71,14 @@ def check_cells(names: Sequence[str], experts: Sequence[Expert], cells: Cells) -
         ConfigError: naming the expert.
     """
     for index, (name, expert) in enumerate(zip(names, experts, strict=True)):
+        own_edges = isinstance(expert.edge_weights, EdgeTable)
+        if own_edges and not cells.is_whole:
+            raise ConfigError(
+                f"model.experts.{index}.weights",
+                f"expected network or table for run.parallel 'slabs', got 'edge' for '{name}', "
+                "whose edges have weights of their own",
+                "Choose network or table, or set run.parallel to data",
+            )
         if expert.by_cell and not cells.is_whole:
             raise ConfigError(
                 f"model.experts.{index}.kind",

@@ -1,9 +1,11 @@
-"""Edge weights as a table: a free number per distinct offset and head.
+"""Edge weights as a table: a free number per distinct offset and head, or per edge and head.
 
-Legend: O distinct offsets, H heads.
+Legend: O distinct offsets (or edges), H heads.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,8 @@ class OffsetTable(nn.Module):
         edge attributes (O, 4) -> (O, H)
     """
 
+    row: ClassVar[str] = "offset"
+
     def __init__(self, offsets: int, heads: int, gain: float = 1.0) -> None:
         super().__init__()
         self.weight_OH = nn.Parameter(torch.empty(offsets, heads))
@@ -41,7 +45,12 @@ class OffsetTable(nn.Module):
 
     def reset_parameters(self, gain: float = 1.0) -> None:
         """Draw new weights."""
-        nn.init.normal_(self.weight_OH, std=gain / self.weight_OH.shape[0] ** 0.5)
+        nn.init.normal_(self.weight_OH, std=gain / self.neighbours**0.5)
+
+    @property
+    def neighbours(self) -> int:
+        """Edges into one cell that the start reckons with."""
+        return self.weight_OH.shape[0]
 
     def forward(self, edge_attr_O4: Tensor, neighbours: int | None = None) -> Tensor:
         """Weight of each offset and head.
@@ -81,7 +90,37 @@ class OffsetTable(nn.Module):
         if expected != found:
             raise GraphError(
                 "edge_attr",
-                f"expected {expected} rows, one for each offset of the lattice that this table of "
-                f"edge weights was made for, got {found}",
+                f"expected {expected} rows, one for each {self.row} of the lattice that this table "
+                f"of edge weights was made for, got {found}",
                 "On another graph use an expert with weights 'network'",
             )
+
+
+class EdgeTable(OffsetTable):
+    """``w(e, h) = table[e, h]``: every edge has weights that no other edge shares.
+
+    A locally connected layer (LeCun 1989): what a cell makes of a neighbour may differ from cell to
+    cell. The table grows with the number of edges and belongs to the lattice whose edges it lists,
+    in their order.
+
+    Args:
+        edges: E, at least 1.
+        heads: H.
+        neighbours: of a cell far from all faces, at least 1; the start has variance gain^2 /
+            neighbours, as that of an OffsetTable of the same edges.
+        gain: scale of the initial weights.
+
+    Shapes:
+        edge attributes (E, 4) -> (E, H)
+    """
+
+    row: ClassVar[str] = "edge"
+
+    def __init__(self, edges: int, heads: int, neighbours: int, gain: float = 1.0) -> None:
+        self._neighbours = neighbours
+        super().__init__(edges, heads, gain)
+
+    @property
+    def neighbours(self) -> int:
+        """Edges into one cell that the start reckons with."""
+        return self._neighbours

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation.aggregation import EdgeSet
+from latticegraph.aggregation.aggregation import EdgeSet, weight_rows
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.expert import Expert
 from latticegraph.dynamics.gating import GatingNetwork
+from latticegraph.dynamics.offset_table import EdgeTable
 from latticegraph.errors import GraphError
 from latticegraph.lattice import EdgeType, LatticeGraph
 
@@ -52,12 +53,13 @@ def start_transport(
     for expert, edges in zip(experts, edge_sets, strict=True):
         if not hasattr(expert, "start_transport"):
             continue
-        mine = torch.isin(graph.offset_type_O, torch.tensor([int(kind) for kind in edges]))
-        attr_O4 = graph.offset_attr_O4[mine]
+        by_edge = isinstance(getattr(expert, "edge_weights", None), EdgeTable)
+        mine_O = weight_rows(graph, edges, by_edge).offset_O
+        attr_O4 = graph.offset_attr_O4[mine_O]
         if tuple(edges) == (EdgeType.LOCAL,):
-            wanted_O = (graph.offsets_O3[mine] == 0).all(dim=1).float()
+            wanted_O = (graph.offsets_O3[mine_O] == 0).all(dim=1).float()
         else:
-            wanted_O = carrying_O[mine]
+            wanted_O = carrying_O[mine_O]
         expert.start_transport(
             attr_O4, wanted_O, settings.surface_channels, 1 / graph.settings.max_radius
         )

@@ -14,6 +14,8 @@ from latticegraph.config.model import ModelSettings
 from latticegraph.lattice import LatticeGraph
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Of the mean power of all numbers: the least that one is divided by when scales are fitted.
+LEAST = 0.1
 
 
 class LatticeToEmbeddingExtractor(nn.Module):
@@ -73,19 +75,29 @@ class LatticeToEmbeddingExtractor(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, raw_BS: Tensor, wanted_BS: Tensor) -> None:
-        """Least-squares gain and offset of every surface number; a dead number keeps gain 1."""
+        """Least-squares gain and offset of every surface number.
+
+        A number that varies far less than the others, since the input hardly reaches its cell, is
+        divided by :data:`LEAST` of their power in place of its own: a large gain would blow up
+        whatever the cell learns. Numbers that all stand still keep gain 1.
+        """
         raw, wanted = raw_BS - raw_BS.mean(0), wanted_BS - wanted_BS.mean(0)
         power = raw.square().sum(0)
-        gain = torch.where(power > 0, (raw * wanted).sum(0) / power.clamp_min(1e-12), 1.0)
+        least = LEAST * power.mean()
+        gain = torch.where(least > 0, (raw * wanted).sum(0) / power.clamp_min(least), 1.0)
         self.gain.copy_(gain)
         self.offset.copy_(wanted_BS.mean(0) - gain * raw_BS.mean(0))
 
     @torch.no_grad()
     def standardise(self, features_BF: Tensor) -> Tensor:
-        """Keep mean and deviation of raw features, and return the features standardised."""
+        """Keep mean and deviation of raw features, and return the features standardised.
+
+        A deviation far below that of the others counts as :data:`LEAST` of their mean power.
+        """
         self.feature_mean_F.copy_(features_BF.mean(0))
         deviation_F = features_BF.std(0, correction=0)
-        self.feature_std_F.copy_(torch.where(deviation_F > 1e-6, deviation_F, 1.0))
+        least = (LEAST * deviation_F.square().mean()).sqrt()
+        self.feature_std_F.copy_(torch.where(least > 1e-6, deviation_F.clamp_min(least), 1.0))
         return (features_BF - self.feature_mean_F) / self.feature_std_F
 
     @torch.no_grad()

@@ -79,8 +79,8 @@ def test_evaluate_script_writes_the_keys_of_the_report(
     assert f"text: {seen} of 15 samples dropped, the run has seen them in training" in done.stderr
 
 
-def test_describe_script_counts_the_default_cube(project: Path) -> None:
-    config = str(ROOT / "configs" / "8cube.yaml")
+def test_describe_script_counts_the_near_cube(project: Path) -> None:
+    config = str(ROOT / "configs" / "8cube_near.yaml")
     done = run(project, "describe_graph", "--config", config, "--json", "graph.json")
     assert done.returncode == 0, done.stderr
     result = json.loads((project / "graph.json").read_text(encoding="utf-8"))

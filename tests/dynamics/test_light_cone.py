@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation import Backend
-from latticegraph.aggregation.light_cone import offset_matrix
+from latticegraph.aggregation.light_cone import row_matrix
 from latticegraph.config import LatticeSettings
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics import Lattice3D, SilenceExpert
@@ -69,6 +69,7 @@ def output_and_gradients(
 
 
 TABLE = {"heads": 2, "weights": "table"}
+EDGE = {"heads": 2, "weights": "edge"}
 CELLS = [
     {"name": "local", "kind": "local", "edges": ["local"]},
     {"name": "far", "kind": "cell", "edges": ["functional", "distant"]},
@@ -89,6 +90,8 @@ CELLS = [
         ("spmm", {}, {"mapper": {"volume_init": "depth_decay"}}),
         ("spmm", {"numbering": "morton"}, {"messages": TABLE}),
         ("fft", {}, {"messages": {**TABLE, "bounded": False}, "experts": CELLS}),
+        ("spmm", {"numbering": "morton"}, {"messages": EDGE}),
+        ("scatter", {}, {"messages": {**EDGE, "bounded": False}, "experts": CELLS}),
     ],
 )
 def test_output_and_gradients_are_those_of_the_whole_lattice(
@@ -111,7 +114,7 @@ def test_table_of_pairs_holds_the_edges(boundary: str, rows: int) -> None:
     source_E, target_E = graph.edge_index_2E
     expected_NN = torch.full((graph.num_cells, graph.num_cells), len(graph.offsets_O3))
     expected_NN[target_E, source_E] = graph.edge_offset_E
-    assert torch.equal(offset_matrix(graph, tuple(EdgeType)), expected_NN)
+    assert torch.equal(row_matrix(graph, tuple(EdgeType)), expected_NN)
     assert int((expected_NN < len(graph.offsets_O3)).sum()) == len(source_E)
 
 

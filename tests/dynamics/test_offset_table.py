@@ -232,7 +232,7 @@ def test_expert_refuses_a_table_without_its_size_and_unknown_weights() -> None:
     for offsets in (None, 0):
         with pytest.raises(ValueError, match=rf"offsets: expected the number of .* got {offsets}"):
             LocalExpert(4, weights="table", offsets=offsets)
-    with pytest.raises(ValueError, match=r"weights: expected network or table, got tabel"):
+    with pytest.raises(ValueError, match=r"weights: expected network, table or edge, got tabel"):
         LocalExpert(4, weights="tabel")
 
 

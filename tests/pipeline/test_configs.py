@@ -22,7 +22,7 @@ NAMES = (
     "8cube_autoencoder",
     "8cube_dialogue",
     "8cube_distilbert",
-    "8cube_far",
+    "8cube_near",
     "8x8x12_volume",
     "15cube",
     "27cube",
@@ -105,15 +105,15 @@ def test_large_config_plans_a_rollout_by_convolution_within_its_budget(name: str
     assert 1 <= int((carrying_O > 0).sum()) <= config.model.messages.bumps
 
 
-def test_8cube_shows_every_key_and_keeps_the_defaults_of_the_task() -> None:
-    text = (FOLDER / "8cube.yaml").read_text(encoding="utf-8")
+def test_8cube_near_shows_every_key_and_keeps_the_defaults_of_the_task() -> None:
+    text = (FOLDER / "8cube_near.yaml").read_text(encoding="utf-8")
     shown = set(keys(yaml.safe_load(text)))
     assert shown == {key for key in all_keys() if "." in key} - sections()
 
 
-def test_8cube_is_the_default_of_the_code() -> None:
+def test_8cube_near_is_the_default_of_the_code() -> None:
     """So that a file which lists only what it changes means the model a reader expects."""
-    config = load_config(FOLDER / "8cube.yaml", ["run.name=null"])
+    config = load_config(FOLDER / "8cube_near.yaml", ["run.name=null"])
     for section in Config.model_fields:
         if section != "run":
             assert getattr(config, section) == getattr(Config(), section), section
