@@ -21,8 +21,8 @@ LIMIT = 240  # seconds until processes count as hanging
 
 ADAPTIVE = {
     "model.dynamics.steps": 9,
-    "model.dynamics.min_steps": 1,
-    "model.dynamics.tolerance": 0.9,
+    "model.dynamics.min_steps": 2,
+    "model.dynamics.tolerance": 0.83,
     "model.dynamics.patience": 1,
 }
 OWN_TERM = {
@@ -89,7 +89,9 @@ SLABS_FIT = {
         {"name": "main", "updates": 5, "learning_rate": 2e-5},
     ],
 }
-SLABS_ADAPTIVE = SLABS | ADAPTIVE | {"model.dynamics.tolerance": 0.98}
+SLABS_ADAPTIVE = (
+    SLABS | ADAPTIVE | {"model.dynamics.min_steps": 4, "model.dynamics.tolerance": 0.98}
+)
 # Starting a process takes far longer than any of these, so that one start does all of them.
 JOBS: dict[str, dict[str, Any]] = {
     "collectives": {"task": "collectives"},

@@ -177,7 +177,7 @@ def outcome(lattice: Lattice3D) -> dict[str, torch.Tensor | None]:
     return {**vars(rollout), **states, **grads, "grad x": x_CNB.grad}
 
 
-ADAPTIVE = {"steps": 6, "min_steps": 1, "tolerance": 0.7, "patience": 1}
+ADAPTIVE = {"steps": 6, "min_steps": 3, "tolerance": 0.7, "patience": 1}
 
 
 def excited(build: Build, backend: str, dynamics: dict[str, Any] | None = None) -> Lattice3D:
