@@ -59,7 +59,7 @@ class Fork:
         self, words: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> None:
         self.returncode: int | None = None
-        self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
         said, says = os.pipe()
         request = {
             "words": [str(word) for word in words],
@@ -113,18 +113,22 @@ def run(
     return subprocess.CompletedProcess(list(words), process.returncode, out, err)
 
 
+def torchrun_variables(count: int) -> list[dict[str, str]]:
+    """What torchrun sets in the environments of ``count`` processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
 @contextlib.contextmanager
 def started_together(
     count: int, words: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[list[Fork]]:
     """``count`` processes with the variables that torchrun sets; none outlives the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common = dict(os.environ if env is None else env) | common
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
-    processes = [Fork(words, cwd, common | rank) for rank in ranks]
+    common = dict(os.environ if env is None else env)
+    processes = [Fork(words, cwd, common | own) for own in torchrun_variables(count)]
     try:
         yield processes
     finally:
@@ -217,7 +221,7 @@ def become(request: dict, out: int, err: int) -> None:
         for source, number in ((out, 1), (err, 2)):
             os.dup2(source, number)
         sys.stdout, sys.stderr = (
-            io.TextIOWrapper(open(n, "wb", 0), "utf-8", write_through=True) for n in (1, 2)
+            io.TextIOWrapper(io.FileIO(n, "wb"), "utf-8", write_through=True) for n in (1, 2)
         )
         status = run_words(request["words"])
         # As an interpreter that ends: threads that are no daemons, then atexit.

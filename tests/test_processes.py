@@ -94,7 +94,9 @@ def test_processes_together_know_each_other_and_none_is_left(tmp_path: Path) -> 
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     text = f"import os; print(*(os.environ[name] for name in {names}))"
     (tmp_path / "name.py").write_text(text, encoding="utf-8")
-    first, second = (done.stdout.split() for done in processes.run_together(2, ["name.py"], tmp_path))
+    first, second = (
+        done.stdout.split() for done in processes.run_together(2, ["name.py"], tmp_path)
+    )
     assert (first[:3], second[:3]) == (["0", "0", "2"], ["1", "1", "2"])
     assert first[3:] == second[3:]
     (tmp_path / "sleep.py").write_text("import time; time.sleep(60)", encoding="utf-8")
