@@ -82,8 +82,8 @@ def tests_of(root: Path, room: str, module: Path) -> list[str]:
         mentions = len(defined.findall(path.read_text(encoding="utf-8")))
         if folder in NO_TESTS_OF_CODE or not (mentions or folder == room):
             continue
-        is_named_alike = path.stem == f"test_{module.stem}" and folder == room
-        found.append((not is_named_alike, folder != room, -mentions, str(path)))
+        alike = path.stem == f"test_{module.stem}" and (folder == room or mentions > 0)
+        found.append((not alike, mentions == 0, folder != room, -mentions, str(path)))
     files = [path for *_, path in sorted(found)]
     return [*files, str(module)] if ">>> " in text else files
 
