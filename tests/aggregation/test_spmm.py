@@ -150,3 +150,13 @@ def test_entries_are_counted_in_64_bits_only_where_32_do_not_suffice(
     assert [part.dtype for part in wide] == [torch.int64] * 2
     assert torch.equal(wide[0], crow.long())
     assert torch.equal(wide[1], col.long())
+
+
+def test_graph_of_one_cell_is_no_error() -> None:
+    """Its only edge begins and ends in cell 0; an edge to cell 1 is one too far."""
+    own = EdgeNeighbourhood(torch.tensor([[0], [0]]), torch.ones(1, 4), 1, 1)
+    values = torch.tensor([[2.0, 3.0]])
+    found = own.sum(values, own.prepare(torch.full((1, 1), 5.0)))
+    assert torch.equal(found, 5 * values)
+    with pytest.raises(GraphError, match=r"^edge_index: expected cells in 0\.\.0, got 1\.\.1"):
+        EdgeNeighbourhood(torch.tensor([[1], [1]]), torch.ones(1, 4), 1, 1)

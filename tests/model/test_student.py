@@ -215,3 +215,27 @@ def test_student_crosses_along_every_axis(build: Build, axis: int) -> None:
     centred = data - data.mean(0)
     explained = 1 - (student(data).embedding_BD - data).square().sum() / centred.square().sum()
     assert float(explained.detach()) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("mapper", "rows"),
+    [
+        ({"readout": "surface"}, 10),
+        ({"readout_init": "zeros"}, 10),
+        ({"start_samples": 20}, 16),
+        ({"readout": "surface", "start_samples": 5}, 5),
+    ],
+)
+def test_start_takes_evenly_spread_rows_and_few_where_little_is_fitted(
+    build: Build, mapper: dict[str, Any], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latticegraph.model.student.CALIBRATION_SAMPLES", 10)
+    student, taken = build({"mapper": mapper}, started=False), []
+    monkeypatch.setattr(student, "_start_readout", lambda *pair: taken.append(pair))
+    data = embeddings(64)
+    student.start_from_data(data, 2 * data)
+    ((source, target),) = taken
+    assert len(source) == rows
+    step = -(-64 // rows)
+    assert torch.equal(source, data[::step])
+    assert torch.equal(target, 2 * source)
