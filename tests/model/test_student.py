@@ -239,3 +239,22 @@ def test_start_takes_evenly_spread_rows_and_few_where_little_is_fitted(
     step = -(-64 // rows)
     assert torch.equal(source, data[::step])
     assert torch.equal(target, 2 * source)
+
+
+def test_start_standardises_about_the_mean_of_what_goes_in(build: Build) -> None:
+    """By hand, and the same directions wherever the embeddings lie."""
+    data = embeddings(64)
+    students = [build(started=False) for _ in range(2)]
+    for student, rows in zip(students, (data, data + 7.0), strict=True):
+        student.start_from_data(rows, 2 * rows)
+        torch.testing.assert_close(student.mean_D, rows.mean(0))
+        torch.testing.assert_close(student.target_mean_D, 2 * rows.mean(0))
+        torch.testing.assert_close(student.std, (rows - rows.mean(0)).square().mean().sqrt())
+    codes = [
+        student.encode(rows) for student, rows in zip(students, (data, data + 7.0), strict=True)
+    ]
+    torch.testing.assert_close(*codes, rtol=1e-8, atol=1e-9)
+    # Its leading directions hold the most variance there is: those of PCA.
+    values = torch.linalg.eigvalsh(torch.cov(data.t(), correction=0)).flip(0)[: codes[0].shape[1]]
+    spread = codes[0].detach().var(0, correction=0).sum()
+    assert float(spread) == pytest.approx(float(values.sum() / values.mean()), rel=1e-6)
