@@ -101,7 +101,8 @@ def test_survivor_is_told_from_a_fault_that_a_test_finds(tmp_path: Path) -> None
     )
     (tests / "test_own.py").write_text(
         "from latticegraph.losses.own import found\n\n\n"
-        "def test_it():\n    assert [found(0), found(3), found(7)] == [4, 3, 7]\n",
+        "def test_it():\n    for a, wanted in ((0, 4), (3, 3), (7, 7)):\n"
+        "        assert found(a) == wanted\n",
         encoding="utf-8",
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow\n", encoding="utf-8")
