@@ -109,7 +109,7 @@ def test_survivor_is_told_from_a_fault_that_a_test_finds(tmp_path: Path) -> None
     script, out = benchmarks / "mutate.py", tmp_path / "out.json"
     program = (
         "import runpy, sys, trial; trial.PRELOADED = ('pytest',); "
-        "sys.argv = sys.argv[1:]; import mutate; mutate.LEAST = 3.0; sys.exit(mutate.main())"
+        "sys.argv = sys.argv[1:]; import mutate; mutate.LEAST = 6.0; sys.exit(mutate.main())"
     )
     command = [sys.executable, "-c", program, str(script), "--rooms", "losses", "--json", str(out)]
     environment = os.environ | {"PYTHONPATH": str(benchmarks)}
