@@ -258,3 +258,15 @@ def test_start_standardises_about_the_mean_of_what_goes_in(build: Build) -> None
     values = torch.linalg.eigvalsh(torch.cov(data.t(), correction=0)).flip(0)[: codes[0].shape[1]]
     spread = codes[0].detach().var(0, correction=0).sum()
     assert float(spread) == pytest.approx(float(values.sum() / values.mean()), rel=1e-6)
+
+
+def test_components_are_the_parts_that_have_parameters(build: Build) -> None:
+    """A volume of noise has none, and where every cell is a surface there is no projection."""
+    full = build(started=False).components()
+    bare = build({"mapper": {"volume_init": "noise"}}, started=False).components()
+    assert full.keys() - bare.keys() == {"volume"}
+    volume = {"lattice": {"surface": "volume", "dimensions": (2, 3, 4)}}
+    without = build(**volume, started=False).components()
+    assert "transformer" not in without
+    for parts in (full, bare, without):
+        assert all(list(part.parameters()) for part in parts.values())
