@@ -157,9 +157,18 @@ class GatingSettings(Section):
     """GatingNetwork: weights of the experts, per cell."""
 
     temperature: float = Field(1.0, gt=0, description="below 1 sharpens, above 1 softens")
-    top_k: int | None = Field(None, ge=1, description="keep the k largest; null keeps all")
+    top_k: int | None = Field(None, ge=1, description="keep the k largest, at least 2; null: all")
     balance_weight: float = Field(0.0, ge=0, description="weight of the load-balance loss")
     z_weight: float = Field(0.0, ge=0, description="weight of the squared log-partition loss")
+
+    @model_validator(mode="after")
+    def _trains(self) -> GatingSettings:
+        if self.top_k == 1:
+            raise ValueError(
+                "top_k: expected at least 2 or null, got 1, with which the share kept is always 1: "
+                "neither the gate nor the other experts get a gradient; set it to 2 or to null"
+            )
+        return self
 
 
 class DynamicsSettings(Section):
@@ -292,10 +301,10 @@ class ModelSettings(Section):
         if len(set(names)) < len(names):
             raise ValueError(f"experts: expected different names, got {names}; rename one of them")
         top_k = self.gating.top_k
-        if top_k is not None and top_k > len(names):
+        if top_k is not None and top_k >= len(names):
             raise ValueError(
-                f"gating.top_k: expected at most the number of experts ({len(names)}), got {top_k};"
-                " lower it"
+                f"gating.top_k: expected null, or less than the number of experts ({len(names)}), "
+                f"got {top_k}; set it to null to keep all"
             )
         if self.kernel == "fused" and self.compile:
             raise ValueError(

@@ -23,7 +23,8 @@ class Rollout:
     Attributes:
         states_CNB: final states.
         usage_XN: gate shares, averaged over the steps that each sample took.
-        change_T: change of the state in each step relative to its norm, averaged over samples.
+        change_T: change of the state in each step relative to its norm, averaged over samples;
+            one that has stopped counts as 0.
         steps_B: steps each sample took before it converged.
         z: squared log-partition of the gates, averaged like usage_XN; 0 where it has no weight.
     """

@@ -39,6 +39,9 @@ class GatingNetwork(nn.Module):
 
         g = softmax((G x + b) / temperature)        of the top_k largest only, where top_k is set
 
+    The others have no share and no gradient. With a single one kept every share would be 1 and the
+    gate would never learn, so top_k is at least 2.
+
     Args:
         channels: C.
         experts: X.

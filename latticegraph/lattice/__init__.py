@@ -1,7 +1,7 @@
 """Geometry of the cube of cells: offsets, edges, surfaces, reach, and the typed graph."""
 
 from latticegraph.lattice.cache import load_edges, save_edges
-from latticegraph.lattice.checks import check_reach, check_types
+from latticegraph.lattice.checks import check_reach, check_stopping, check_types
 from latticegraph.lattice.counts import count_degrees, count_edges
 from latticegraph.lattice.crossing import crossing_steps, reach
 from latticegraph.lattice.describe import describe_lattice
@@ -22,6 +22,7 @@ __all__ = [
     "build_by_offsets",
     "build_by_torch_cluster",
     "check_reach",
+    "check_stopping",
     "check_types",
     "count_degrees",
     "count_edges",

@@ -1,11 +1,12 @@
-"""Checks that every edge type has edges and that the steps suffice to cross the lattice."""
+"""Checks that every edge type has edges and that the input has time to cross the lattice."""
 
 from __future__ import annotations
 
 import math
 
 from latticegraph.config import LatticeSettings
-from latticegraph.errors import GraphError
+from latticegraph.config.model import DynamicsSettings
+from latticegraph.errors import ConfigError, GraphError
 from latticegraph.lattice.counts import count_edges
 from latticegraph.lattice.crossing import crossing_steps, reach
 from latticegraph.lattice.edge_types import EdgeType
@@ -73,6 +74,32 @@ def check_reach(settings: LatticeSettings, steps: int) -> None:
         f"{settings.dimensions[settings.axis] - 1} cells behind the front face",
         f"Set model.dynamics.steps to {needed} or more, or raise lattice.adaptive_radius_ratio",
     )
+
+
+def check_stopping(settings: LatticeSettings, dynamics: DynamicsSettings) -> None:
+    """Check that no sample can stop before its input has reached the back face.
+
+    The cells that the input has not reached settle without it. A sample that stops then gives the
+    same prediction as every other one, and nothing that lies before the lattice gets a gradient.
+
+    Args:
+        settings: the lattice; only its surface ``front_back`` needs a crossing.
+        dynamics: ``min_steps`` and ``tolerance``; with a tolerance of 0 nothing stops.
+
+    Raises:
+        ConfigError: ``model.dynamics.min_steps`` is below the steps that cross the lattice.
+    """
+    needed = crossing_steps(settings)
+    if settings.surface != "front_back" or dynamics.tolerance <= 0 or needed is None:
+        return
+    if dynamics.min_steps < needed:
+        raise ConfigError(
+            "model.dynamics.min_steps",
+            f"expected at least {needed} with model.dynamics.tolerance above 0, got "
+            f"{dynamics.min_steps} with tolerance {dynamics.tolerance:g}: the input needs {needed} "
+            "steps to cross the lattice, and a sample that stops earlier does not depend on it",
+            f"Set model.dynamics.min_steps to {needed} or more, or model.dynamics.tolerance to 0",
+        )
 
 
 def _advice(settings: LatticeSettings) -> str:

@@ -9,7 +9,7 @@ from latticegraph.aggregation import Backend, Cells, resolve_backend
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics import Dynamics, Identity, Lattice3D, Wire
 from latticegraph.errors import ConfigError
-from latticegraph.lattice import LatticeGraph, check_reach
+from latticegraph.lattice import LatticeGraph, check_reach, check_stopping
 from latticegraph.model.extractor import LatticeToEmbeddingExtractor
 from latticegraph.model.mapper import EmbeddingToLatticeMapper
 from latticegraph.model.student import Parts, Student
@@ -42,10 +42,12 @@ def build_student(
 
     Raises:
         GraphError: the output face cannot be reached within the configured steps.
-        ConfigError: a volume surface does not have D cells, or a part cannot be made.
+        ConfigError: samples may stop before the input has crossed the lattice, a volume surface
+            does not have D cells, or a part cannot be made.
     """
     if settings.dynamics.mode == "lattice":
         check_reach(graph.settings, settings.dynamics.steps)
+        check_stopping(graph.settings, settings.dynamics)
     cells = Cells(graph) if cells is None else cells
     if backend is None:
         backend = resolve_backend(settings, graph, USUAL_BATCH, "cpu", cells.is_whole)

@@ -18,7 +18,8 @@ class StudentOutput:
         surface_BS: numbers read from the output face.
         states_CNB: final states of all cells.
         usage_NX: share of each expert per cell, averaged over samples and steps; rows sum to 1.
-        change_T: relative change of the state in each step, averaged over samples.
+        change_T: relative change of the state in each step, averaged over samples;
+            one that has stopped counts as 0.
         steps_B: steps each sample took.
         gate_balance: load-balance term of the gates, 0 when experts are used alike.
         gate_z: squared log-partition of the gates; 0 where gating.z_weight is 0.

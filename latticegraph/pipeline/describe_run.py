@@ -16,8 +16,8 @@ from latticegraph.aggregation.memory import plan_rollout, rollout_work
 from latticegraph.config import Config
 from latticegraph.dynamics.kernel import kept_states
 from latticegraph.dynamics.make_expert import make_expert
-from latticegraph.errors import LatticeGraphError
-from latticegraph.lattice import LatticeGraph, describe_lattice
+from latticegraph.errors import ConfigError, LatticeGraphError
+from latticegraph.lattice import LatticeGraph, check_stopping, describe_lattice
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -38,6 +38,11 @@ def describe(config: Config) -> dict[str, Any]:
         channels=config.model.state_channels,
         batch=config.training.batch_size,
     )
+    if dynamics.mode == "lattice":
+        try:
+            check_stopping(config.lattice, dynamics)
+        except ConfigError as error:
+            description["warnings"].append(str(error))
     return description | {"rollout": _rollout(config)}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import EdgeNeighbourhood, Neighbourhood, SparseNeighbourhood
+from latticegraph.aggregation import EdgeNeighbourhood, Neighbourhood, SparseNeighbourhood, spmm
 from latticegraph.errors import GraphError
 
 CHANNELS, CELLS, BATCH = 6, 7, 3
@@ -137,3 +137,26 @@ def test_neighbourhood_rejects_foreign_cells() -> None:
     attr = torch.zeros(edge_index.shape[1], 4)
     with pytest.raises(GraphError, match=r"edge_index: expected cells in 0\.\.2, got"):
         EdgeNeighbourhood(edge_index, attr, 3, 1)
+
+
+def test_entries_are_counted_in_64_bits_only_where_32_do_not_suffice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row_E, col_E = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 0])
+    crow, col, _ = spmm._compress(row_E, col_E, 3, 2)
+    assert (crow.dtype, col.dtype) == (torch.int32, torch.int32)
+    monkeypatch.setattr(spmm, "_INT32", 7)  # two heads of four edges are eight entries
+    wide = spmm._compress(row_E, col_E, 3, 2)[:2]
+    assert [part.dtype for part in wide] == [torch.int64] * 2
+    assert torch.equal(wide[0], crow.long())
+    assert torch.equal(wide[1], col.long())
+
+
+def test_graph_of_one_cell_is_no_error() -> None:
+    """Its only edge begins and ends in cell 0; an edge to cell 1 is one too far."""
+    own = EdgeNeighbourhood(torch.tensor([[0], [0]]), torch.ones(1, 4), 1, 1)
+    values = torch.tensor([[2.0, 3.0]])
+    found = own.sum(values, own.prepare(torch.full((1, 1), 5.0)))
+    assert torch.equal(found, 5 * values)
+    with pytest.raises(GraphError, match=r"^edge_index: expected cells in 0\.\.0, got 1\.\.1"):
+        EdgeNeighbourhood(torch.tensor([[1], [1]]), torch.ones(1, 4), 1, 1)

@@ -68,3 +68,9 @@ def test_stencil_reach_and_self() -> None:
     none = Stencil(torch.empty(0, 3, dtype=torch.int64), (2, 2, 2), False)
     assert none.reach == (0, 0, 0)
     assert not none.is_self
+
+
+def test_stencil_moves_to_a_device() -> None:
+    stencil = Stencil(torch.tensor([[0, 1, 0], [0, 0, 1]]), (3, 4, 5), False)
+    stencil.to(torch.device("meta"))
+    assert stencil.offsets_O3.device.type == "meta"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests import processes
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "run.py"
 QUICK = ("--quick", "--cubes", "4", "--threads", "1")
 OWN = ["spmm", "fft", "scatter"]
@@ -134,7 +136,7 @@ def test_benchmark_without_room_is_a_row_and_other_rows_are_kept(tmp_path: Path)
     out.write_text(json.dumps({"machine": {}, "rows": earlier}), encoding="utf-8")
     # A sum over 4x4x4 cells holds 0.26 MB of states and, edge by edge, 1.2 MB on top.
     some = ("--what", "aggregation", "--max-gb", "0.001", "--add", "--json", str(out))
-    finished = run(*QUICK, *some)
+    finished = processes.run([str(SCRIPT), *QUICK, *some])
     assert finished.returncode == 0, finished.stderr
     kept, *rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
     assert kept == earlier[1]
@@ -160,7 +162,7 @@ def test_benchmark_without_room_is_a_row_and_other_rows_are_kept(tmp_path: Path)
     ],
 )
 def test_benchmark_wrong_option_is_an_error(options: str, message: str) -> None:
-    finished = run(*options.split())
+    finished = processes.run([str(SCRIPT), *options.split()])
     assert finished.returncode == 2
     assert message in finished.stderr
 
@@ -168,7 +170,7 @@ def test_benchmark_wrong_option_is_an_error(options: str, message: str) -> None:
 def test_benchmark_error_is_one_line(tmp_path: Path) -> None:
     out = tmp_path / "times.json"
     out.write_text("[]", encoding="utf-8")
-    finished = run(*QUICK, "--add", "--json", str(out))
+    finished = processes.run([str(SCRIPT), *QUICK, "--add", "--json", str(out)])
     assert finished.returncode == 2
     wanted = f"error: --add: expected the numbers of an earlier run in '{out}', got TypeError."
     assert finished.stderr.startswith(wanted)

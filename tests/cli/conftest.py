@@ -13,14 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.processes import Fork, run, run_together, started_together
+
 WIDTH = 12
 ROOT = Path(__file__).parents[2]
+TRAIN = ROOT / "scripts" / "train.py"
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 def train_command(name: str, *options: str, processes: int = 2) -> list[str]:
     """The train script on ``small.yaml``, under torchrun or alone."""
-    script = [str(ROOT / "scripts" / "train.py"), "--config", "small.yaml"]
+    script = [str(TRAIN), "--config", "small.yaml"]
     starter = TORCHRUN if processes == 2 else ()
     return [sys.executable, *starter, *script, "--experiment-name", name, *options]
 
@@ -39,6 +42,19 @@ def train(
     )
 
 
+def train_forks(
+    project: Path, name: str, *options: str, processes: int = 2
+) -> subprocess.CompletedProcess[str]:
+    """A whole run by forks with the variables of torchrun; their outputs one after another."""
+    words = [str(TRAIN), "--config", "small.yaml", "--experiment-name", name, *options]
+    if processes == 1:
+        return run(words, project)
+    done = run_together(processes, words, project)
+    status = max(abs(process.returncode) for process in done)
+    out, err = ("".join(getattr(p, stream) for p in done) for stream in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(words, status, out, err)
+
+
 def interrupted(
     words: Sequence[str], project: Path, name: str, environment: Mapping[str, str] = os.environ
 ) -> tuple[int, str]:
@@ -51,18 +67,35 @@ def interrupted(
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
-    metrics = project / "runs" / name / "metrics.jsonl"
     try:
-        limit = time.monotonic() + 120
-        while not (metrics.is_file() and '"kind": "train"' in metrics.read_text("utf-8")):
-            assert process.poll() is None
-            assert time.monotonic() < limit
-            time.sleep(0.01)
+        wait_for_update([process], project, name)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
     return process.returncode, errors
+
+
+def interrupted_forks(project: Path, name: str, *options: str, processes: int = 2) -> str:
+    """Standard errors of forks that Ctrl-C stops once they have logged an update."""
+    words = [str(TRAIN), "--config", "small.yaml", "--experiment-name", name, *options]
+    with started_together(processes, words, project) as forks:
+        wait_for_update(forks, project, name)
+        for fork in forks:
+            fork.send_signal(signal.SIGINT)
+        return "".join(fork.communicate(120)[1] for fork in forks)
+
+
+def wait_for_update(
+    processes: Sequence[subprocess.Popen[str] | Fork], project: Path, name: str
+) -> None:
+    """Wait until a run has logged an update."""
+    metrics = project / "runs" / name / "metrics.jsonl"
+    limit = time.monotonic() + 120
+    while not (metrics.is_file() and '"kind": "train"' in metrics.read_text("utf-8")):
+        assert [process.poll() for process in processes] == [None] * len(processes)
+        assert time.monotonic() < limit
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.cli.conftest import ROOT, interrupted
 
 ENVIRONMENT = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
@@ -93,7 +94,9 @@ def test_describe_script_counts_the_near_cube(project: Path) -> None:
 
 
 def test_script_error_is_one_line_and_status_2(project: Path) -> None:
-    done = run(project, "train", "--config", "small.yaml", "--set", "training.batchsize=3")
+    script = str(ROOT / "scripts" / "train.py")
+    words = [script, "--config", "small.yaml", "--set", "training.batchsize=3"]
+    done = processes.run(words, project)
     assert done.returncode == 2
     assert done.stdout == ""
     wanted = "error: training.batchsize: unknown key. Did you mean training.batch_size?"
@@ -115,9 +118,8 @@ def test_interrupted_run_says_how_to_go_on_and_does(project: Path) -> None:
 
     # As typed.
     typed = shlex.split(last.partition("to go on: ")[2])
-    done = subprocess.run(
-        typed, cwd=project, env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False
-    )
+    assert typed[0] == sys.executable
+    done = processes.run(typed[1:], project)
     assert done.returncode == 0, done.stderr
     text = (project / "runs" / "stopped" / "report.json").read_text(encoding="utf-8")
     assert json.loads(text)["training"]["updates"] == 400

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import interrupted, train, train_command
+from tests.cli.conftest import interrupted, train, train_command, train_forks
 
-LONG = "training.phases=[{name: long, updates: 1000}]"
+LONG = "training.phases=[{name: long, updates: 500}]"
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def report(project: Path, name: str) -> dict[str, Any]:
 
 
 def test_torchrun_trains_the_run_of_one_process_and_speaks_once(project: Path) -> None:
-    one, two = train(project, "one", processes=1), train(project, "two")
+    one, two = train_forks(project, "one", processes=1), train(project, "two")
     assert one.returncode == 0, one.stderr
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("report: runs/two/report.md") == 1
@@ -42,13 +42,13 @@ def test_ctrl_c_under_torchrun_stops_all_and_one_process_goes_on(project: Path) 
     assert "AnotherFailed" not in errors
     last = project / "runs" / "halted" / "checkpoints" / "last.safetensors"
     assert last.is_file()
-    again = train(project, "halted", "--set", LONG, "--resume", "true", processes=1)
+    again = train_forks(project, "halted", "--set", LONG, "--resume", "true", processes=1)
     assert again.returncode == 0, again.stderr
-    assert report(project, "halted")["training"]["updates"] == 1000
+    assert report(project, "halted")["training"]["updates"] == 500
 
 
-def test_error_under_torchrun_is_told_once(project: Path) -> None:
-    done = train(project, "odd", "--set", "training.batch_size=15")
+def test_error_of_two_processes_is_told_once(project: Path) -> None:
+    done = train_forks(project, "odd", "--set", "training.batch_size=15")
     assert done.returncode != 0
     wanted = "error: training.batch_size: expected a multiple of 2, the processes that share"
     assert done.stderr.count(wanted) == 1, done.stderr
@@ -57,8 +57,8 @@ def test_error_under_torchrun_is_told_once(project: Path) -> None:
     assert not (project / "runs" / "odd").exists()
 
 
-def test_other_commands_under_torchrun_are_done_by_one(project: Path) -> None:
-    done = train(project, "shown", "--print-config")
+def test_other_commands_of_two_processes_are_done_by_one(project: Path) -> None:
+    done = train_forks(project, "shown", "--print-config")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("parallel: data") == 1
     assert not (project / "runs" / "shown").exists()

@@ -1,4 +1,4 @@
-"""The train script under torchrun with one cube in slabs, against the script alone."""
+"""The train script in two processes with one cube in slabs, against the script alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from latticegraph.training import MACHINE_FIELDS
-from tests.cli.conftest import interrupted, train, train_command
+from tests.cli.conftest import interrupted_forks, train_forks
 
 SLABS = (
     "run.parallel=slabs",
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(project: Path, name: str, *options: str, processes: int = 2) -> Any:
-    return train(project, name, "--set", *SLABS, *options, processes=processes)
+    return train_forks(project, name, "--set", *SLABS, *options, processes=processes)
 
 
 def records(project: Path, name: str) -> list[dict[str, Any]]:
@@ -72,8 +72,7 @@ def test_slabs_train_the_run_of_one_process(project: Path, two: str) -> None:
 
 
 def test_slabs_go_on_after_an_interruption_bit_for_bit(project: Path, two: str) -> None:
-    words = train_command("halted-slabs", "--set", *SLABS)
-    _, errors = interrupted(words, project, "halted-slabs")
+    errors = interrupted_forks(project, "halted-slabs", "--set", *SLABS)
     assert errors.count("interrupted after ") == 1, errors
     assert len(records(project, "halted-slabs")) < len(records(project, two))
     again = run(project, "halted-slabs", "--resume", "true")

@@ -169,6 +169,21 @@ CONTRADICTIONS = [
         r"^model\.dynamics\.min_steps: expected at most steps \(8\), got 9\. Lower it",
     ),
     (
+        "model.gating.top_k=1",
+        r"^model\.gating\.top_k: expected at least 2 or null, got 1, .* neither the gate nor "
+        r"the other experts get a gradient\. Set it to 2 or to null",
+    ),
+    (
+        "model.gating.top_k=3",
+        r"^model\.gating\.top_k: expected null, or less than the number of experts \(3\), got 3\. "
+        r"Set it to null",
+    ),
+    (
+        "model.experts=[{name:\\ a,\\ kind:\\ local,\\ edges:\\ [local]},{name:\\ b,\\ kind:\\ "
+        "distant,\\ edges:\\ [distant]}] model.gating.top_k=2",
+        r"^model\.gating\.top_k: expected null, .* experts \(2\), got 2\. Set it to null",
+    ),
+    (
         "model.messages.heads=3",
         r"^model\.messages\.heads: expected a divisor of state_channels \(16\), got 3\. Choose",
     ),
@@ -258,6 +273,8 @@ def test_contradiction_is_named_where_it_is_solved(overrides: str, message: str)
         ["lattice.builder=torch_cluster"],
         ["model.dynamics.steps=3", "model.dynamics.min_steps=3"],
         ["model.surface_channels=16"],
+        ["model.gating.top_k=2"],
+        ["model.experts=[{name: a, kind: local, edges: [local]}]"],
         ["lattice.surface=volume", "lattice.dimensions=8,6,8"],
         # Of two experts one has the network that these are for.
         [

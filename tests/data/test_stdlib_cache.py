@@ -98,11 +98,16 @@ def test_folder_that_refuses_is_an_error(library: Path, tmp_path: Path) -> None:
 
 
 def test_text_is_stored_only_where_a_folder_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = DataSettings(train=("stdlib",))
+    for name in "cdefgh":
+        sentences = [f"Sentence number {i} of the module {name}." for i in range(9)]
+        (library / f"{name}.py").write_text(f'"""{" ".join(sentences)}"""\n')
+    settings = DataSettings(train=("stdlib",), min_sentences=10)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(library))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     first = load_samples(settings)
+    assert len((*first.train, *first.validation, *first.heldout)) == 57
     assert not (tmp_path / "home").exists()
     assert load_samples(settings, tmp_path / "cache") == first
     assert (tmp_path / "cache").is_dir()

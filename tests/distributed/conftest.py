@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,15 +11,17 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
+from tests import processes
+
 WORK = Path(__file__).with_name("work.py")
-LIMIT = 240  # seconds until processes count as hanging
 
 ADAPTIVE = {
     "model.dynamics.steps": 9,
-    "model.dynamics.min_steps": 1,
-    "model.dynamics.tolerance": 0.9,
+    "model.dynamics.min_steps": 2,
+    "model.dynamics.tolerance": 0.83,
     "model.dynamics.patience": 1,
 }
 OWN_TERM = {
@@ -89,7 +88,11 @@ SLABS_FIT = {
         {"name": "main", "updates": 5, "learning_rate": 2e-5},
     ],
 }
-SLABS_ADAPTIVE = SLABS | ADAPTIVE | {"model.dynamics.tolerance": 0.98}
+SLABS_ADAPTIVE = (
+    SLABS | ADAPTIVE | {"model.dynamics.min_steps": 4, "model.dynamics.tolerance": 0.98}
+)
+ANY = (1, 2, 3)
+TWO = {"task": "fit", "sizes": (2,)}  # asked of two processes alone
 # Starting a process takes far longer than any of these, so that one start does all of them.
 JOBS: dict[str, dict[str, Any]] = {
     "collectives": {"task": "collectives"},
@@ -106,11 +109,11 @@ JOBS: dict[str, dict[str, Any]] = {
     "recipe": {"task": "updates", "changes": RECIPE},
     "softmax": {"task": "updates", "changes": UNCERTAIN | {"losses.weighting": "softmax"}},
     "straight": {"task": "fit", "run": "straight", "changes": RECIPE},
-    "stopped": {"task": "fit", "run": "stopped", "changes": RECIPE, "stop": [-1, 9]},
-    "resumed": {"task": "fit", "run": "stopped", "changes": RECIPE, "resume": True},
-    "dropout": {"task": "fit", "run": "dropout", "changes": READOUT_DROPOUT},
-    "dropout stopped": {"task": "fit", "run": "again", "changes": READOUT_DROPOUT, "stop": [-1, 9]},
-    "dropout resumed": {"task": "fit", "run": "again", "changes": READOUT_DROPOUT, "resume": True},
+    "stopped": TWO | {"run": "stopped", "changes": RECIPE, "stop": [-1, 9]},
+    "resumed": TWO | {"run": "stopped", "changes": RECIPE, "resume": True},
+    "dropout": TWO | {"run": "dropout", "changes": READOUT_DROPOUT},
+    "dropout stopped": TWO | {"run": "again", "changes": READOUT_DROPOUT, "stop": [-1, 9]},
+    "dropout resumed": TWO | {"run": "again", "changes": READOUT_DROPOUT, "resume": True},
 }
 SLAB_JOBS: dict[str, dict[str, Any]] = {
     "swapped": {"task": "swapped"},
@@ -129,18 +132,12 @@ SLAB_JOBS: dict[str, dict[str, Any]] = {
         "changes": SLABS | {"training.activation_checkpointing": True},
     },
     "slabs plain": {"task": "fit", "run": "slabs plain", "changes": SLABS},
-    "slabs fit": {"task": "fit", "run": "slabs", "changes": SLABS_FIT},
-    "slabs stopped": {"task": "fit", "run": "slabs again", "changes": SLABS_FIT, "stop": [-1, 9]},
-    "slabs resumed": {"task": "fit", "run": "slabs again", "changes": SLABS_FIT, "resume": True},
+    "slabs fit": TWO | {"run": "slabs", "changes": SLABS_FIT},
+    "slabs stopped": TWO | {"run": "slabs again", "changes": SLABS_FIT, "stop": [-1, 9]},
+    "slabs resumed": TWO | {"run": "slabs again", "changes": SLABS_FIT, "resume": True},
 }
 
 Results = list[dict[str, dict[str, torch.Tensor]]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run(size: int, folder: Path, jobs: dict[str, dict[str, Any]]) -> list[tuple[int, str]]:
@@ -148,30 +145,8 @@ def run(size: int, folder: Path, jobs: dict[str, dict[str, Any]]) -> list[tuple[
 
     A ``stop`` by process -1 means the last one.
     """
-    return start(size, str(WORK), str(folder), json.dumps(jobs))
-
-
-def start(size: int, *words: str) -> list[tuple[int, str]]:
-    """Exit status and standard error of ``size`` processes of Python, started as torchrun would.
-
-    No process is left behind.
-    """
-    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *words],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        for rank in range(size)
-    ]
-    try:
-        errors = [process.communicate(timeout=LIMIT)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, text) for process, text in zip(processes, errors, strict=True)]
+    done = processes.run_together(size, [str(WORK), str(folder), json.dumps(jobs)])
+    return [(process.returncode, process.stderr) for process in done]
 
 
 @pytest.fixture(scope="session")
@@ -179,27 +154,30 @@ def run_jobs() -> Callable[..., list[tuple[int, str]]]:
     return run
 
 
-@pytest.fixture(scope="session")
-def start_processes() -> Callable[..., list[tuple[int, str]]]:
-    return start
-
-
 Done = Callable[[int], tuple[Path, Results]]
 
 
-def runner(temporary: pytest.TempPathFactory, jobs: dict[str, dict[str, Any]]) -> Done:
+def runner(temporary: pytest.TempPathFactory, name: str, jobs: dict[str, dict[str, Any]]) -> Done:
     """A function from a number of processes to their folder and what each of them found."""
+    base = temporary.getbasetemp()
+    # The workers of pytest-xdist share what one of them has computed.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     @cache
     def done(size: int) -> tuple[Path, Results]:
-        folder = temporary.mktemp(f"processes-{size}")
-        ends = run(size, folder, jobs)
-        assert all(status == 0 for status, _ in ends), "\n".join(text for _, text in ends)
+        folder = shared / f"{name}-{size}"
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "done").exists():
+                folder.mkdir()
+                asked = {job: jobs[job] for job in jobs if size in jobs[job].get("sizes", ANY)}
+                ends = run(size, folder, asked)
+                assert all(status == 0 for status, _ in ends), "\n".join(text for _, text in ends)
+                (folder / "done").touch()
         found: Results = []
         for rank in range(size):
             found.append({job: {} for job in jobs})
-            for name, tensor in load_file(folder / f"{rank}.safetensors").items():
-                job, _, rest = name.partition("/")
+            for key, tensor in load_file(folder / f"{rank}.safetensors").items():
+                job, _, rest = key.partition("/")
                 found[rank][job][rest] = tensor
         return folder, found
 
@@ -209,10 +187,10 @@ def runner(temporary: pytest.TempPathFactory, jobs: dict[str, dict[str, Any]]) -
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """What processes found that share the samples of a batch."""
-    return runner(tmp_path_factory, JOBS)
+    return runner(tmp_path_factory, "processes", JOBS)
 
 
 @pytest.fixture(scope="session")
 def slab_results(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """What processes found that hold slabs of one cube."""
-    return runner(tmp_path_factory, SLAB_JOBS)
+    return runner(tmp_path_factory, "slabs", SLAB_JOBS)

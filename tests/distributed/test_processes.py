@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -12,6 +14,7 @@ from latticegraph.distributed import Processes, joined
 from latticegraph.errors import ConfigError
 from latticegraph.training import resolve_device
 from latticegraph.training.checks import check_processes
+from tests.processes import torchrun_variables
 
 
 @pytest.mark.parametrize("count", [0, 1, 6, 7, 64])
@@ -47,9 +50,17 @@ assert names and not [name for name in names if "gloo" in name], names
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have names in /proc")
-def test_no_thread_of_gloo_outlives_its_group(start_processes):
+def test_no_thread_of_gloo_outlives_its_group():
     """One that lets go of a tensor while the interpreter shuts down aborts the process."""
-    assert [status for status, _ in start_processes(2, "-c", THREADS)] == [0, 0]
+    started = [
+        subprocess.Popen([sys.executable, "-c", THREADS], env=os.environ | variables)
+        for variables in torchrun_variables(2)
+    ]
+    try:
+        assert [process.wait(240) for process in started] == [0, 0]
+    finally:
+        for process in started:
+            process.kill()
 
 
 def test_process_of_one_is_alone(monkeypatch):

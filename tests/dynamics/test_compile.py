@@ -17,7 +17,7 @@ from tests.model.conftest import assert_same, excite, small_lattice, small_model
 # The sums are operators of their own for the compiler; what it builds around them is not tested
 # here, so the one that needs no C++ compiler will do.
 COMPILER = "aot_eager"
-ALL = {"steps": 3, "min_steps": 3}
+ALL = {"steps": 2, "min_steps": 2}
 STOPS = {"steps": 8, "min_steps": 2, "tolerance": 0.5, "patience": 1}
 
 

@@ -211,3 +211,22 @@ def test_signal_on_the_front_arrives_at_the_back_from_the_start(
 def test_signal_crosses_where_strides_belong_to_two_experts() -> None:
     """Four steps: a quarter by the functional expert, the rest by the distant one."""
     assert arrived(LONG, 4, 2, "transport") > 0.005
+
+
+def test_bumps_start_near_the_cell_and_about_a_third_of_the_radius_wide() -> None:
+    weights = EdgeWeights(2, 4, bumps=500)
+    assert weights.centre_K3 is not None
+    assert weights.log_width_K is not None
+    centre_K3 = weights.centre_K3.detach()
+    assert 0.45 < float(centre_K3.max()) <= 0.5
+    assert -0.5 <= float(centre_K3.min()) < -0.45
+    assert torch.equal(weights.log_width_K.detach(), torch.full((500,), -1.0))
+
+
+def test_smooth_weights_are_divided_by_what_exceeds_sixteen_neighbours() -> None:
+    weights = EdgeWeights(2, 4)
+    torch.nn.init.normal_(weights.out.bias)
+    attr_O4 = torch.rand(5, 4)
+    full = weights(attr_O4, 1).detach()
+    for neighbours, share in ((0, 1), (16, 1), (17, 16 / 17), (64, 0.25)):
+        torch.testing.assert_close(weights(attr_O4, neighbours).detach(), share * full)

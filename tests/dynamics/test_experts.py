@@ -14,6 +14,8 @@ from latticegraph.aggregation import (
     SelfNeighbourhood,
     SparseNeighbourhood,
 )
+from latticegraph.dynamics.expert import SURFACE_SHARE
+from latticegraph.dynamics.functional_expert import GATE_START
 from latticegraph.kernels.local import LocalKernel
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import DistantExpert, Expert, FunctionalExpert, LocalExpert
@@ -184,3 +186,24 @@ def test_local_expert_without_neighbours_is_one_linear_map(heads: int) -> None:
     ]
     for got, wanted in zip(*gradients, strict=True):
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [FunctionalExpert, DistantExpert])
+def test_transport_start_leaves_little_of_the_random_part(kind: type[Expert]) -> None:
+    """The value starts near the identity, nearest in the channels that carry the surface."""
+    expert = kind(6, heads=2)
+    assert expert.value_map is not None
+    random_CC = 0.3 * expert.value_map.weight.detach().clone()
+    random_CC[:2] *= SURFACE_SHARE
+    expert.start_transport(torch.rand(5, 4), torch.rand(5), 2, 0.2)
+    torch.testing.assert_close(expert.value_map.weight.detach(), random_CC + torch.eye(6))
+
+
+def test_functional_expert_starts_open_and_its_candidate_small() -> None:
+    expert = FunctionalExpert(6, heads=2)
+    assert expert.from_state.bias is not None
+    assert torch.equal(expert.from_state.bias[:6].detach(), torch.full((6,), GATE_START))
+    before_CC = expert.candidate.weight.detach().clone()
+    expert.start_transport(torch.rand(5, 4), torch.rand(5), 2, 0.2)
+    before_CC[:2] *= SURFACE_SHARE
+    assert torch.equal(expert.candidate.weight.detach(), before_CC)

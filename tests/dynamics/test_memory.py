@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def outcome(lattice: Lattice3D) -> dict[str, torch.Tensor | None]:
     return {**vars(rollout), **states, **grads, "grad x": x_CNB.grad}
 
 
-ADAPTIVE = {"steps": 6, "min_steps": 1, "tolerance": 0.7, "patience": 1}
+ADAPTIVE = {"steps": 6, "min_steps": 3, "tolerance": 0.7, "patience": 1}
 
 
 def excited(build: Build, backend: str, dynamics: dict[str, Any] | None = None) -> Lattice3D:
@@ -299,3 +300,13 @@ def test_planned_memory_is_about_what_a_rollout_takes(
     rollout()  # kernels and plans that are made once
     taken = peak_bytes(rollout, tmp_path / "trace.json") / GIB
     assert 0.5 < taken / plan.gb < 1.1
+
+
+@pytest.mark.parametrize(
+    ("gradients", "every", "added"), [(True, 0, 6 * 3 + 6), (True, 4, 4 * 3 + 6), (False, 0, 6)]
+)
+def test_messages_of_experts_are_counted(gradients: bool, every: int, added: int) -> None:
+    """By hand, with three messages: kept in every step, and two of them once besides."""
+    plain = work(gradients=gradients)
+    with_messages = replace(plain, messages=3)
+    assert with_messages.need(8, every) - plain.need(8, every) == added * 8 * STATE

@@ -29,6 +29,7 @@ training:
   batch_size: 8
   phases: [{{name: short, updates: 2}}]
 evaluation: {{mlp_hidden: 8, baseline_epochs: 1, off_epochs: 1, decoded_examples: 1}}
+report: {{attribution: none}}
 """
 
 

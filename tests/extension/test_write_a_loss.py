@@ -10,6 +10,7 @@ import pytest
 
 from latticegraph.config import dump_config
 from latticegraph.training import read_checkpoint
+from tests import processes
 from tests.extension.conftest import VARIANTS, merged, write_page
 
 PAGE = "write_a_loss.md"
@@ -40,15 +41,20 @@ def test_term_is_logged_and_changes_what_is_trained(train_page, variant):
     assert any(not one[name].equal(two[name]) for name in one)
 
 
+def _real(words):
+    command = [sys.executable, *words]
+    return subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300)
+
+
 @pytest.mark.slow
 def test_two_processes_log_the_curve_of_one(tmp_path, monkeypatch):
     monkeypatch.chdir(write_page(tmp_path, PAGE))
     (tmp_path / "page.yaml").write_text(dump_config(merged(tmp_path, PAGE, ())), encoding="utf-8")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     curves = []
-    for name, command in (("one", [sys.executable]), ("two", launch)):
-        words = [*command, str(TRAIN), "--config", "page.yaml", "--set", f"run.name={name}"]
-        done = subprocess.run(words, env=os.environ, capture_output=True, text=True, timeout=300)
+    for name, start in (("one", processes.run), ("two", _real)):
+        words = [str(TRAIN), "--config", "page.yaml", "--set", f"run.name={name}"]
+        done = start(words if name == "one" else [*launch, *words])
         assert done.returncode == 0, done.stderr
         curves.append(_curve(tmp_path / "runs" / name))
     # Two updates in float32: the sums differ in order only.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from latticegraph import load_config
 from latticegraph.errors import ConfigError
 from latticegraph.model import build_student
+from tests import processes
 from tests.extension.conftest import VARIANTS, write_page
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +36,8 @@ def test_expert_of_the_page_trains(train_page, variant):
 
 def test_tests_of_the_page_pass(tmp_path):
     write_page(tmp_path, PAGE)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_expert.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_expert.py"]
+    done = processes.run(words, tmp_path)
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import latticegraph.dynamics.step as step_module
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics import DistantExpert, FunctionalExpert, LocalExpert
-from latticegraph.dynamics.kernel import kernel_of, registered, source_digest
+from latticegraph.dynamics.kernel import kept_states, kernel_of, registered, source_digest
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Lattice3D
@@ -106,3 +106,18 @@ def test_fused_is_refused_where_there_is_no_kernel(monkeypatch: pytest.MonkeyPat
     assert Lattice3D(small_model(kernel="fused"), graph).why_plain() is None
     with torch.autocast("cpu"):
         assert Lattice3D(small_model(), graph).why_plain() == "reduced precision"
+
+
+def test_states_kept_by_a_step_are_those_that_its_kernels_name() -> None:
+    """Two besides the experts' updates; a linear expert keeps no message and no values."""
+    local, functional, distant = (
+        kind(4, heads=2) for kind in (LocalExpert, FunctionalExpert, DistantExpert)
+    )
+    own = {expert: kernel_of(expert) for expert in (local, functional, distant)}
+    for alone, further in ((True, 0), (False, 1 + 1)):
+        assert own[local] is not None
+        assert own[functional] is not None
+        found = kept_states([local, functional], [alone, False], plain=False)
+        assert found == 2 + 2 + further + (5 + 1)
+    assert kept_states([distant], [False], plain=False) == 2 + 1 + 2 * distant.substeps + 1
+    assert kept_states([local, distant], [True, False], plain=True) == 2 + 6 * 2

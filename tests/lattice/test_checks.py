@@ -4,9 +4,11 @@ import re
 
 import pytest
 
-from latticegraph.config import LatticeSettings
-from latticegraph.errors import GraphError
-from latticegraph.lattice import LatticeGraph, check_reach, check_types
+from latticegraph.config import LatticeSettings, ModelSettings
+from latticegraph.config.model import DynamicsSettings
+from latticegraph.errors import ConfigError, GraphError
+from latticegraph.lattice import LatticeGraph, check_reach, check_stopping, check_types
+from latticegraph.model import build_student
 
 
 def test_check_reach_names_value_and_needed_number() -> None:
@@ -31,6 +33,39 @@ def test_check_reach_asks_other_surfaces_for_nothing(surface: str) -> None:
 def test_check_reach_finds_empty_type_too() -> None:
     with pytest.raises(GraphError, match=r"lattice\.functional_distance_ratio"):
         check_reach(LatticeSettings(dimensions=(3, 3, 3)), 10)
+
+
+def stopping(min_steps: int, tolerance: float = 0.05) -> DynamicsSettings:
+    return DynamicsSettings(steps=9, min_steps=min_steps, tolerance=tolerance)
+
+
+def test_check_stopping_names_both_keys_both_values_and_the_needed_number() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"^model\.dynamics\.min_steps: expected at least 7 with model\.dynamics\.tolerance "
+        r"above 0, got 6 with tolerance 0\.05: the input needs 7 steps .*\. Set "
+        r"model\.dynamics\.min_steps to 7 or more, or model\.dynamics\.tolerance to 0\.$",
+    ):
+        check_stopping(LatticeSettings(), stopping(6))
+
+
+def test_check_stopping_accepts_what_lets_the_input_arrive() -> None:
+    check_stopping(LatticeSettings(), stopping(7))
+    check_stopping(LatticeSettings(), stopping(1, tolerance=0.0))
+    check_stopping(LatticeSettings(boundary="periodic"), stopping(1))
+    check_stopping(LatticeSettings(surface="all_faces"), stopping(1))
+
+
+@pytest.mark.parametrize("mode", ["lattice", "identity", "wire"])
+def test_student_that_stops_before_its_input_arrives_is_refused(mode: str) -> None:
+    dynamics = {"steps": 9, "min_steps": 6, "tolerance": 0.05, "mode": mode}
+    settings = ModelSettings.model_validate({"dynamics": dynamics})
+    graph = LatticeGraph.build(LatticeSettings())
+    if mode != "lattice":  # nothing stops where no step is taken
+        build_student(settings, graph, 8)
+        return
+    with pytest.raises(ConfigError, match=r"^model\.dynamics\.min_steps: expected at least 7"):
+        build_student(settings, graph, 8)
 
 
 def test_check_types_empty_functional_names_a_radius_that_works() -> None:

@@ -25,10 +25,12 @@ def make_output() -> MakeOutput:
             "states_CNB": torch.ones(1, 2, 2),
             "usage_NX": torch.full((2, 3), 1 / 3),
             "change_T": torch.ones(2),
-            "steps_B": torch.ones(2),
             "gate_balance": torch.tensor(0.0),
             "gate_z": torch.tensor(0.0),
         }
-        return StudentOutput(**(defaults | fields))
+        merged = defaults | fields
+        # Every sample takes every step.
+        merged.setdefault("steps_B", torch.full((2,), len(merged["change_T"])))
+        return StudentOutput(**merged)
 
     return make

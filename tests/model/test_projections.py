@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -178,3 +179,28 @@ def test_transport_that_no_neighbours_can_carry_is_an_error() -> None:
         GraphError, match=r"model\.init\.init_method: expected neighbours from whic"
     ):
         carrying_offsets(graph, 2)
+
+
+def test_sinusoidal_features_by_hand() -> None:
+    """One cell along the first axis: waves of 2, 8, 32 and 128 cells, sines before cosines."""
+    (row_F,) = sinusoidal_features(torch.tensor([[1.0, 0.0, 0.0]]))
+    angles = [math.pi, math.pi / 4, math.pi / 16, math.pi / 64]
+    first = [*map(math.sin, angles), *map(math.cos, angles)]
+    expected = [*first, *([0.0] * 4 + [1.0] * 4) * 2]
+    torch.testing.assert_close(row_F, torch.tensor(expected), rtol=0, atol=1e-6)
+
+
+def test_fractal_features_by_hand() -> None:
+    """p = 1/8: tri(p 2^k) / 2^k is 1/8 until the wave has a whole period per cell."""
+    (row_F,) = fractal_features(torch.zeros(1, 3), (4, 4, 4))
+    axis = [0.125, 0.125, 0.125, 0.0, 0.375, 0.25, 0.0625, 0.03125]
+    torch.testing.assert_close(row_F, torch.tensor(axis * 3))
+
+
+@pytest.mark.parametrize(("kind", "spread"), [("noise", 0.03), ("learned", 0.5)])
+def test_volume_starts_with_the_spread_that_is_set(kind: str, spread: float) -> None:
+    graph = LatticeGraph.build(small_lattice(dimensions=(8, 8, 8)))
+    settings = small_model(mapper={"volume_init": kind, "noise_std": 0.03}).mapper
+    volume = VolumeStateInitializer(settings, graph, 4, 64)
+    assert volume.state.shape == (4, 7 * 64)
+    assert float(volume.state.detach().std()) == pytest.approx(spread, rel=0.1)

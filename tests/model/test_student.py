@@ -215,3 +215,58 @@ def test_student_crosses_along_every_axis(build: Build, axis: int) -> None:
     centred = data - data.mean(0)
     explained = 1 - (student(data).embedding_BD - data).square().sum() / centred.square().sum()
     assert float(explained.detach()) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("mapper", "rows"),
+    [
+        ({"readout": "surface"}, 10),
+        ({"readout_init": "zeros"}, 10),
+        ({"start_samples": 20}, 16),
+        ({"readout": "surface", "start_samples": 5}, 5),
+    ],
+)
+def test_start_takes_evenly_spread_rows_and_few_where_little_is_fitted(
+    build: Build, mapper: dict[str, Any], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latticegraph.model.student.CALIBRATION_SAMPLES", 10)
+    student, taken = build({"mapper": mapper}, started=False), []
+    monkeypatch.setattr(student, "_start_readout", lambda *pair: taken.append(pair))
+    data = embeddings(64)
+    student.start_from_data(data, 2 * data)
+    ((source, target),) = taken
+    assert len(source) == rows
+    step = -(-64 // rows)
+    assert torch.equal(source, data[::step])
+    assert torch.equal(target, 2 * source)
+
+
+def test_start_standardises_about_the_mean_of_what_goes_in(build: Build) -> None:
+    """By hand, and the same directions wherever the embeddings lie."""
+    data = embeddings(64)
+    students = [build(started=False) for _ in range(2)]
+    for student, rows in zip(students, (data, data + 7.0), strict=True):
+        student.start_from_data(rows, 2 * rows)
+        torch.testing.assert_close(student.mean_D, rows.mean(0))
+        torch.testing.assert_close(student.target_mean_D, 2 * rows.mean(0))
+        torch.testing.assert_close(student.std, (rows - rows.mean(0)).square().mean().sqrt())
+    codes = [
+        student.encode(rows) for student, rows in zip(students, (data, data + 7.0), strict=True)
+    ]
+    torch.testing.assert_close(*codes, rtol=1e-8, atol=1e-9)
+    # Its leading directions hold the most variance there is: those of PCA.
+    values = torch.linalg.eigvalsh(torch.cov(data.t(), correction=0)).flip(0)[: codes[0].shape[1]]
+    spread = codes[0].detach().var(0, correction=0).sum()
+    assert float(spread) == pytest.approx(float(values.sum() / values.mean()), rel=1e-6)
+
+
+def test_components_are_the_parts_that_have_parameters(build: Build) -> None:
+    """A volume of noise has none, and where every cell is a surface there is no projection."""
+    full = build(started=False).components()
+    bare = build({"mapper": {"volume_init": "noise"}}, started=False).components()
+    assert full.keys() - bare.keys() == {"volume"}
+    volume = {"lattice": {"surface": "volume", "dimensions": (2, 3, 4)}}
+    without = build(**volume, started=False).components()
+    assert "transformer" not in without
+    for parts in (full, bare, without):
+        assert all(list(part.parameters()) for part in parts.values())

@@ -36,7 +36,7 @@ SMALLER = {"27cube": [8, 6, 7], "37cube": [8, 7, 6], "64cube": [9, 7, 7]}
 # Big cubes wait for `make test`.
 CASES = [pytest.param(n, marks=pytest.mark.slow if n == "15cube" else ()) for n in NAMES]
 REACH = "lattice.adaptive_radius_min=2.5"
-BATCH = 8
+BATCH = 4
 
 
 def test_configs_holds_exactly_the_shipped_files() -> None:
@@ -44,7 +44,7 @@ def test_configs_holds_exactly_the_shipped_files() -> None:
 
 
 def shortened(config: Config) -> Config:
-    """The same model, trained for three updates of eight samples."""
+    """The same model, trained for three updates of four samples."""
     longest = max(config.training.phases, key=lambda phase: phase.updates + phase.epochs)
     phase = longest.model_copy(update={"updates": 3, "epochs": 0, "train": "all"})
     training = config.training.model_copy(

@@ -215,3 +215,13 @@ def test_dry_run_returns_the_header(make_config: Make) -> None:
     wanted = header_lines(*built(config), CPU)
     assert lines[:-1] == wanted[:-1]
     assert lines[-1].split(" of ")[0] == wanted[-1].split(" of ")[0]
+
+
+@pytest.mark.parametrize(("mode", "warned"), [("lattice", True), ("wire", False)])
+def test_describe_warns_of_samples_that_stop_before_their_input_arrives(
+    make_config: Make, mode: str, warned: bool
+) -> None:
+    dynamics = ("tolerance=0.1", "min_steps=1", f"mode={mode}")
+    config = make_config(*(f"model.dynamics.{setting}" for setting in dynamics))
+    found = [w for w in describe(config)["warnings"] if w.startswith("model.dynamics.min_steps")]
+    assert len(found) == warned

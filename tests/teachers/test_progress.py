@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
-from latticegraph.teachers.progress import show_progress
+from latticegraph.teachers.progress import _duration, show_progress
 
 
 def shown(total: int, terminal: bool) -> str:
@@ -35,3 +36,12 @@ def test_show_progress_draws_a_bar_on_a_terminal() -> None:
 
 def test_show_progress_is_quiet_for_short_passes() -> None:
     assert shown(200, terminal=False) == shown(200, terminal=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (151, "3 min")]
+)
+def test_time_left_is_told_in_minutes_from_a_minute_and_a_half_on(
+    seconds: float, text: str
+) -> None:
+    assert _duration(seconds) == text

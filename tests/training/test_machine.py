@@ -118,3 +118,8 @@ def test_session_on_a_gpu_asks_cublas_for_results_that_repeat(monkeypatch):
             monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", own)
         with training_session(RunSettings(), gpu, exact):
             assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == wanted
+
+
+def test_peak_memory_of_a_gpu_is_what_torch_held_on_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000_000)
+    assert peak_memory_mb(torch.device("cuda", 1)) == 5

@@ -110,3 +110,9 @@ def test_seed_process_leaves_the_stream_of_a_single_process():
     before = torch.get_rng_state()
     seed_process(3, 5, ALONE)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("seed", "drawn"), [(1, 0xE220A8397B1DCDAF), (2, 0x6E789E6AA1B965F4)])
+def test_mixed_seeds_are_those_of_split_mix(seed, drawn):
+    """The first two numbers of the generator of Steele et al. (2014) that starts at 0."""
+    assert mixed_seed(seed, -1) == drawn >> 1
