@@ -6,7 +6,7 @@ Legend: N samples or texts, D teacher width, S surface width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from latticegraph.hub.codes import decode_rows, encode_rows
 from latticegraph.hub.inference import Prediction, run_student
 from latticegraph.hub.stored_model import StoredModel
 from latticegraph.teachers.progress import show_progress as progress_display
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 class LatticeModel(StoredModel):
@@ -145,3 +148,25 @@ class LatticeModel(StoredModel):
             DataError: for no rows, or rows of another width.
         """
         return decode_rows(self.student, codes, batch_size)
+
+    def as_sentence_transformer(
+        self, output: Literal["embedding", "code"] = "embedding"
+    ) -> SentenceTransformer:
+        """This model as a SentenceTransformer: the modules of the teacher, then the lattice.
+
+        Its ``encode`` gives what :meth:`encode` gives, up to rounding. It shares the student with
+        this object, so that moving one to a device moves both. Needs the extra ``st``.
+
+        Args:
+            output: of ``encode``; ``code``: the S numbers that enter the lattice.
+
+        Raises:
+            DataError: sentence-transformers 6 is not installed, the output is unknown, or the
+                teacher is no transformers encoder.
+            TeacherError: the teacher cannot be loaded, or is not the one that the model was trained
+                with.
+        """
+        # Takes seconds to import, for which nothing else should wait.
+        from latticegraph.hub.sentence_transformers import sentence_transformer
+
+        return sentence_transformer(self, self.teacher, output)
