@@ -6,6 +6,7 @@ Legend: N samples or texts, D teacher width, S surface width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -170,3 +171,28 @@ class LatticeModel(StoredModel):
         from latticegraph.hub.sentence_transformers import sentence_transformer
 
         return sentence_transformer(self, self.teacher, output)
+
+    def export(
+        self,
+        path: str | Path,
+        format: Literal["onnx", "torch"] = "onnx",  # noqa: A002  the usual word for it
+    ) -> None:
+        """Write the student as one file for programs without this package.
+
+        It maps embeddings of the teacher (B, D) to predictions (B, D) and codes (B, S), as
+        :meth:`predict` and :meth:`to_codes`, up to rounding. The lattice becomes dense
+        convolutions, with every step written out.
+
+        Args:
+            path: ``.onnx``, or ``.pt2`` for torch; replaced where it exists.
+            format: ``onnx`` (needs the extra ``onnx``), or ``torch`` for ``torch.export.load``.
+
+        Raises:
+            DataError: the name does not fit the format, or the packages of ONNX are missing.
+            ConfigError: samples may stop early (``model.dynamics.tolerance``), the lattice is too
+                large to be written out, or the disk refuses.
+        """
+        # The exporters take a second to import.
+        from latticegraph.hub.export import export_model
+
+        export_model(self, path, format)
