@@ -24,7 +24,7 @@ from latticegraph.dynamics import Lattice3D
 from latticegraph.dynamics.controls import Identity
 from latticegraph.dynamics.static_steps import StaticSteps
 from latticegraph.errors import ConfigError, DataError
-from latticegraph.files import write_bytes
+from latticegraph.files import check_writable, write_bytes
 from latticegraph.hub.stored_model import StoredModel
 from latticegraph.model import Student, build_student
 
@@ -79,6 +79,7 @@ def export_model(model: StoredModel, path: str | Path, kind: Format) -> None:
     """
     path = Path(path).expanduser()
     _check_format(path, kind)
+    check_writable(path.parent, str(path))
     student = static_student(model)
     student_bytes = sum(t.nbytes for t in student.state_dict().values())
     if kind == "onnx" and student_bytes > MOST_BYTES:

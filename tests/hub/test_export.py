@@ -196,6 +196,13 @@ def test_names_that_do_not_fit_the_format_are_refused(tmp_path, name, kind, says
         made().export(tmp_path / name, kind)
 
 
+def test_place_that_cannot_be_written_is_named_before_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(export, "static_student", lambda model: pytest.fail("work was done"))
+    with pytest.raises(ConfigError, match=r"model\.onnx: expected .*file"):
+        made().export(tmp_path / "file" / "model.onnx")
+
+
 def test_missing_packages_of_onnx_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"package onnx for format.*pip install 'latticegraph\[onn"):
