@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -149,7 +148,7 @@ def _check_steps(settings: ModelSettings) -> None:
 
 def _check_products(lattice: Lattice3D) -> None:
     places = sum(
-        math.prod(neighbourhood.sides)
+        neighbourhood.products
         for neighbourhood in lattice.aggregation.neighbourhoods
         if isinstance(neighbourhood, ConvolutionNeighbourhood)
     )
@@ -159,7 +158,7 @@ def _check_products(lattice: Lattice3D) -> None:
     if products > MOST_PRODUCTS:
         raise _too_large(
             f"{MOST_PRODUCTS:.1e} products per sample: export multiplies every place of a dense "
-            "kernel",
+            "kernel or matrix",
             f"{products:.1e} ({settings.dynamics.steps} steps, {lattice.total_cells:,} cells, "
             f"{settings.state_channels} channels, kernels of {places:,} places)",
         )

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
+from latticegraph.aggregation import ConvolutionNeighbourhood
 from latticegraph.cli import main
 from latticegraph.config import Config
 from latticegraph.errors import ConfigError, DataError
@@ -83,8 +84,21 @@ def check(model, folder, kinds=("torch", "onnx")):
             np.testing.assert_allclose(code, model.to_codes(rows), rtol=0, atol=1e-5)
 
 
+def forms(model):
+    """Whether sums over neighbours are matrices, of all experts that have neighbours."""
+    found = export.static_student(model).steps.aggregation.neighbourhoods
+    return {n.is_matrix for n in found if isinstance(n, ConvolutionNeighbourhood)}
+
+
 def test_export_of_an_open_box(tmp_path):
     check(made(dynamics={"steps": 2, "min_steps": 2}), tmp_path)
+
+
+def test_export_of_cells_that_hear_the_whole_box(tmp_path):
+    model = made({"adaptive_radius_min": 5.0}, dynamics={"steps": 1, "min_steps": 1})
+    check(model, tmp_path)
+    assert forms(model) == {True}
+    assert forms(made()) == {False}
 
 
 def test_export_of_a_ring_with_unbounded_tables(tmp_path):
@@ -106,6 +120,8 @@ CHANGES = {
     "unbounded network": {"messages": {"bounded": False, "bumps": 2, "norm": True}},
     "z order": {"lattice": {"numbering": "morton"}},
     "wide ring": {"lattice": {"boundary": "periodic", "adaptive_radius_min": 2.3}},
+    "whole box": {"lattice": {"adaptive_radius_min": 5.0}},
+    "whole ring": {"lattice": {"adaptive_radius_min": 4.0, "boundary": "periodic"}},
     "top 2 of 4": {"model": {"gating": {"top_k": 2}}},
     "fused": {"model": {"kernel": "fused", "experts": EXPERTS[:3]}},
     "surface alone": {"model": {"mapper": {"readout": "surface", "positional": "learned"}}},
