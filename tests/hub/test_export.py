@@ -144,7 +144,7 @@ def test_what_is_exported_equals_the_model_in_double_precision(change):
 
 
 def test_onnx_file_says_what_it_is(tmp_path):
-    model = made(dynamics={"steps": 1, "min_steps": 1}, sides=(2, 4, 3))
+    model = made(dynamics={"steps": 1, "min_steps": 1}, sides=(2, 4, 5))
     before = model.digest()
     model.export(tmp_path / "model.onnx")
     assert model.digest() == before
