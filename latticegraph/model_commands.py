@@ -1,4 +1,4 @@
-"""The commands that use a saved model: encode, decode, info."""
+"""The commands that use a saved model: encode, decode, export, info."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def add_model_commands(commands: Any) -> None:
             metavar="N",
             help="samples per pass (default 256)",
         )
+    export = _command(
+        commands,
+        "export",
+        "write a saved model as one file for other programs",
+        "latticegraph export runs/8cube/model --output 8cube.onnx",
+    )
+    export.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help=".onnx, or .pt2 for torch.export.load: embeddings of the teacher to predictions and "
+        "codes",
+    )
     _command(commands, "info", "say what a saved model is", "latticegraph info DIR")
 
 
@@ -61,7 +74,7 @@ def _command(
 ) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser
     command = commands.add_parser(name, help=text, description=text, epilog=f"Example: {example}")
-    if name == "info":
+    if name in ("export", "info"):
         command.add_argument("model", metavar="DIR", help="folder of a saved model")
     else:
         command.add_argument(
@@ -102,6 +115,13 @@ def _decode(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    output = Path(options.output).expanduser()
+    _load(options).export(output, "torch" if output.suffix == ".pt2" else "onnx")
+    sys.stdout.write(f"{output.stat().st_size:,} bytes: {output}\n")
+    return 0
+
+
 def _info(options: argparse.Namespace) -> int:
     model = _load(options)
     config, identity = model.config, model.config.identity
@@ -119,4 +139,9 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"encode": _encode, "decode": _decode, "info": _info}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "encode": _encode,
+    "decode": _decode,
+    "export": _export,
+    "info": _info,
+}

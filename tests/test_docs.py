@@ -85,8 +85,11 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_readme_examples_print_what_they_say(
-    user_folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("page", "count"), [("README.md", 4), ("docs/use_elsewhere.md", 3)], ids=["readme", "elsewhere"]
+)
+def test_examples_print_what_they_say(
+    user_folder: Path, capsys: pytest.CaptureFixture[str], page: str, count: int
 ) -> None:
     config = load_config("configs/8cube.yaml")
     graph = LatticeGraph.build(config.lattice)
@@ -94,10 +97,10 @@ def test_readme_examples_print_what_they_say(
     identity = TeacherIdentity.of(build_teacher(config.teacher), config.teacher)
     model = LatticeModel(student, graph, LatticeModelConfig.of(config, identity))
     model.save_pretrained(user_folder / "runs" / "8cube" / "model")
-    examples = blocks(ROOT / "README.md", "python")
-    assert len(examples) == 4
+    examples = blocks(ROOT / page, "python")
+    assert len(examples) == count
     for example in examples:
-        exec(compile(example, "README.md", "exec"), {})
+        exec(compile(example, page, "exec"), {})
         printed = capsys.readouterr().out.splitlines()
         promised = re.findall(r"^print\(.*\)\s+# (.*)$", example, re.M)
         # What training shows of itself comes before.

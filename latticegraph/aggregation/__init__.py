@@ -3,6 +3,7 @@
 from latticegraph.aggregation.aggregation import Aggregation, make_neighbourhood, resolve_backend
 from latticegraph.aggregation.cells import Cells, SelectedCells, SlabCells, divide_cells
 from latticegraph.aggregation.cone_step import ConeStep
+from latticegraph.aggregation.convolution import ConvolutionNeighbourhood
 from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
 from latticegraph.aggregation.fourier import GridNeighbourhood
 from latticegraph.aggregation.layout import CellMaps, Layout
@@ -26,6 +27,7 @@ __all__ = [
     "CellMaps",
     "Cells",
     "ConeStep",
+    "ConvolutionNeighbourhood",
     "EdgeNeighbourhood",
     "FastNeighbourhood",
     "GridNeighbourhood",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation.cells import Cells, SlabCells
+from latticegraph.aggregation.convolution import ConvolutionNeighbourhood
 from latticegraph.aggregation.cost import cheapest
 from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
 from latticegraph.aggregation.fourier import GridNeighbourhood
@@ -56,7 +57,7 @@ class Aggregation:
     ) -> None:
         self.backend = backend
         self.cells = cells
-        self.layout = Layout(graph, cells, samples_inner=backend != "fft")
+        self.layout = Layout(graph, cells, samples_inner=backend in ("spmm", "scatter"))
         self.stencils = summed_stencils(graph, edge_sets)
         self.neighbourhoods: list[Neighbourhood] = []
         self.by_edge = tuple(by_edge) or (False,) * len(edge_sets)
@@ -217,6 +218,8 @@ def make_neighbourhood(
         return SparseNeighbourhood(own) if backend == "spmm" else own
     if backend == "fft":
         return GridNeighbourhood(stencil, attr_O4, heads)
+    if backend == "conv3d":
+        return ConvolutionNeighbourhood(stencil, attr_O4, heads)
     position_O = torch.full((chosen_O.numel(),), -1)
     position_O[chosen_O] = torch.arange(attr_O4.shape[0])
     offset_E = position_O[graph.edge_offset_E]

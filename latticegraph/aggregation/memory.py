@@ -16,7 +16,7 @@ GIB = 2**30
 
 # State-sized tensors, measured with torch's allocator on cubes from 8 to 27 cells a side. Kept for
 # the backward pass: what spectra of the values take more than the values.
-SPECTRA_PER_STEP: dict[Backend, int] = {"spmm": 0, "fft": 4, "scatter": 0}
+SPECTRA_PER_STEP: dict[Backend, int] = {"spmm": 0, "fft": 4, "scatter": 0, "conv3d": 0}
 # Held at once besides, and held at once where no backward pass follows.
 AT_ONCE = 17
 WITHOUT_GRADIENTS = 20
@@ -138,6 +138,9 @@ def shared_bytes(
     if backend == "fft":
         numbers = sum(2 * heads * frequencies(s.dimensions, s.reach, s.periodic) for s in stencils)
         return numbers * bytes_per_number * SPECTRA
+    if backend == "conv3d":
+        places = sum(math.prod(2 * reach + 1 for reach in s.reach) for s in stencils)
+        return places * heads * bytes_per_number
     edges = sum(stencil.num_edges for stencil in stencils)
     if backend == "scatter":
         return edges * heads * bytes_per_number * SPECTRA

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Backend = Literal["spmm", "fft", "scatter"]
+Backend = Literal["spmm", "fft", "scatter", "conv3d"]
 BACKENDS: tuple[Backend, ...] = ("spmm", "fft", "scatter")
+"""Those that train; ``conv3d`` is for export."""
 LARGEST_NORM = 2.0
 
 PreparedWeights = tuple[Tensor, ...]

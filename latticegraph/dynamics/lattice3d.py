@@ -228,8 +228,8 @@ class Lattice3D(Dynamics):
         """Why the plain step is taken; None where the fused one is."""
         if self.settings.kernel == "plain":
             return "model.kernel"
-        if self.backend == "scatter":
-            return "scatter has no kernel"
+        if self.backend in ("scatter", "conv3d"):
+            return f"{self.backend} has no kernel"
         if fused_step() is None:
             return "latticegraph.kernels is not imported"
         if torch.is_autocast_enabled(self.gating.logits.weight.device.type):

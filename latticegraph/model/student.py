@@ -5,7 +5,7 @@ Legend: B batch, D teacher width, S surface width, C channels, N cells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -241,13 +241,34 @@ class Student(nn.Module):
         rollout = self.dynamics.rollout(self._first_states(code_BS), whole=False)
         return self._output(code_BS, rollout)
 
-    def _output(self, code_BS: Tensor, rollout: Rollout) -> StudentOutput:
-        surface_BS, correction_BD = self.extractor(rollout.states_CNB)
+    def static(
+        self, embedding_BD: Tensor, steps: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Prediction and code alone, by other steps between the same projections.
+
+        Args:
+            embedding_BD: teacher embeddings.
+            steps: first states (C, N, B) to final states.
+
+        Shapes:
+            (B, D) -> (B, D), (B, S)
+        """
+        code_BS = self.encode(embedding_BD)
+        _, prediction_BD = self._read(steps(self._first_states(code_BS)))
+        return prediction_BD, code_BS
+
+    def _read(self, states_CNB: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers of the output face, and the prediction."""
+        surface_BS, correction_BD = self.extractor(states_CNB)
         standard_BD = self._decode(surface_BS)
         if correction_BD is not None:
             standard_BD = standard_BD + correction_BD
+        return surface_BS, self.target_mean_D + self.std * standard_BD
+
+    def _output(self, code_BS: Tensor, rollout: Rollout) -> StudentOutput:
+        surface_BS, prediction_BD = self._read(rollout.states_CNB)
         return StudentOutput(
-            embedding_BD=self.target_mean_D + self.std * standard_BD,
+            embedding_BD=prediction_BD,
             code_BS=code_BS,
             surface_BS=surface_BS,
             states_CNB=rollout.states_CNB,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from latticegraph.aggregation import (
+    ConvolutionNeighbourhood,
     EdgeNeighbourhood,
     GridNeighbourhood,
     Neighbourhood,
@@ -65,6 +66,8 @@ class Case:
         attr_O4 = torch.zeros(len(self.stencil.offsets_O3), 4)
         if backend == "fft":
             return GridNeighbourhood(self.stencil, attr_O4, self.heads)
+        if backend == "conv3d":
+            return ConvolutionNeighbourhood(self.stencil, attr_O4, self.heads)
         edges = EdgeNeighbourhood(
             self.edge_index_2E, attr_O4, self.num_cells, self.heads, self.offset_E
         )

@@ -19,6 +19,7 @@ from tests.aggregation.conftest import (
 )
 
 # Name of a backend, and the transform that it is made to use.
+DENSE = ("conv3d", "matrix")  # for export; its gradient is that of autograd
 FAST = [("spmm", "matrix"), ("fft", "matrix"), ("fft", "fast")]
 BOX = make_case((3, 4, 5), False, [(0, 0, 0), (1, 0, -2), (-2, 3, 1), (0, -1, 0)], (4, 2), 2)
 RING = make_case((4, 3, 5), True, [(0, 0, 0), (2, 0, -2), (-1, 1, 1), (0, -1, 2)], (6, 3), 1)
@@ -40,7 +41,7 @@ def with_gradients(case: Case, neighbourhood: Neighbourhood) -> list[Tensor]:
     return [summed.detach(), values.grad, weight.grad]
 
 
-@pytest.mark.parametrize(("backend", "transform"), FAST)
+@pytest.mark.parametrize(("backend", "transform"), [*FAST, DENSE])
 @thorough
 @given(case=cases())
 def test_fast_backend_equals_scatter(backend: str, transform: str, case: Case) -> None:
@@ -51,7 +52,7 @@ def test_fast_backend_equals_scatter(backend: str, transform: str, case: Case) -
         torch.testing.assert_close(fast, reference, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("backend", "transform"), [("scatter", "matrix"), *FAST])
+@pytest.mark.parametrize(("backend", "transform"), [("scatter", "matrix"), *FAST, DENSE])
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(case=cases(longest=4, most_cells=30))
 def test_sum_equals_loop_over_cells_and_offsets(backend: str, transform: str, case: Case) -> None:

@@ -244,7 +244,7 @@ def test_auto_means_what_suits_the_device_that_the_model_will_run_on(saved, monk
         asked.append(device)
         return "spmm"
 
-    monkeypatch.setattr("latticegraph.hub.lattice_model.resolve_backend", resolve)
+    monkeypatch.setattr("latticegraph.hub.stored_model.resolve_backend", resolve)
     assert LatticeModel.from_pretrained(saved).device.type == "cpu"
     # A device without memory stands for the GPU.
     assert LatticeModel.from_pretrained(saved, device="meta").device.type == "meta"
