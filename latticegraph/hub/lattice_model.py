@@ -17,7 +17,7 @@ from torch import Tensor
 from latticegraph.aggregation import resolve_backend
 from latticegraph.digests import tensors_sha256
 from latticegraph.dynamics import Intervention, Recorder
-from latticegraph.errors import CheckpointError, DataError, TeacherError
+from latticegraph.errors import CheckpointError, DataError
 from latticegraph.files import write_text
 from latticegraph.hub.card import write_card
 from latticegraph.hub.codes import decode_rows, encode_rows
@@ -59,7 +59,7 @@ class LatticeModel:
         self.graph = graph
         self.config = config
         if teacher is not None:
-            self._check(teacher)
+            config.check_teacher(teacher)
         self._teacher = teacher
 
     @classmethod
@@ -168,6 +168,19 @@ class LatticeModel:
         """Where the student computes."""
         return self.student.std.device
 
+    @property
+    def teacher(self) -> Teacher:
+        """The teacher; where none was given, built from the settings when first asked for.
+
+        Raises:
+            TeacherError: it cannot be loaded, or is not the one that the model was trained with.
+        """
+        if self._teacher is None:
+            teacher = build_teacher(self.config.teacher, self.device.type)
+            self.config.check_teacher(teacher)
+            self._teacher = teacher
+        return self._teacher
+
     def to(self, device: str | torch.device) -> Self:
         """Move the student to a device; a teacher built later runs there too."""
         self.student.to(device)
@@ -204,13 +217,9 @@ class LatticeModel:
         if output not in ("embedding", "code") or (output == "code" and normalize):
             wanted = f"expected 'embedding', or 'code' without normalize, got {output!r}"
             raise DataError("output", wanted, "Ask for one of these")
-        if self._teacher is None:
-            teacher = build_teacher(self.config.teacher, self.device.type)
-            self._check(teacher)
-            self._teacher = teacher
-        title, shown = f"embedding with {self._teacher.name}", len(texts) if show_progress else 0
+        title, shown = f"embedding with {self.teacher.name}", len(texts) if show_progress else 0
         with progress_display(title, shown) as progress:
-            source_ND = torch.from_numpy(self._teacher.encode(texts, progress))
+            source_ND = torch.from_numpy(self.teacher.encode(texts, progress))
         how = self.to_codes if output == "code" else self.predict
         rows_NW: NDArray[np.float32] = how(source_ND, batch_size).float().numpy()
         if normalize:
@@ -300,21 +309,3 @@ class LatticeModel:
             DataError: for no rows, or rows of another width.
         """
         return decode_rows(self.student, codes, batch_size)
-
-    def _check(self, teacher: Teacher) -> None:
-        identity = self.config.identity
-        if identity is None:
-            raise TeacherError(
-                "teacher",
-                "expected a model that names its teacher, got one trained on embeddings of unknown "
-                "origin",
-                "Embed the texts yourself and pass the embeddings to predict",
-            )
-        if teacher.fingerprint != identity.fingerprint:
-            raise TeacherError(
-                "teacher.name",
-                f"expected the teacher that the model was trained with, '{identity.name}' "
-                f"(fingerprint {identity.fingerprint[:12]}), got '{teacher.name}' "
-                f"({teacher.fingerprint[:12]})",
-                "Use the same weights, pooling, length and normalisation",
-            )
