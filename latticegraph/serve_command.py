@@ -34,7 +34,9 @@ def add_serve_command(commands: Any) -> None:
     serve.add_argument(
         "--model", required=True, metavar="DIR", help="folder of a saved model (RUN/model)"
     )
-    serve.add_argument("--name", help="name of the model in requests; default: that of the run")
+    serve.add_argument(
+        "--name", dest="served_name", help="name of the model in requests; default: that of the run"
+    )
     serve.add_argument("--host", default="127.0.0.1", help="address (default 127.0.0.1)")
     serve.add_argument(
         "--port", type=int, default=8000, metavar="N", help="0 takes a free one (default 8000)"
@@ -80,7 +82,7 @@ def run_serve(options: argparse.Namespace) -> int:
     from latticegraph.serving.settings import ServeSettings
 
     settings = ServeSettings.of(
-        name=options.name or default_name(options.model),
+        name=options.served_name or default_name(options.model),
         api_key=options.api_key or os.environ.get(KEY_VARIABLE) or None,
         **{name: getattr(options, name) for name in _LIMITS},
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,25 +14,23 @@ from pydantic import (
 )
 
 
-def _writable(text: str) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError("expected text, got half of a surrogate pair") from None
-    return text
-
-
 def _not_null(rows: Any) -> Any:
     if rows is None:
         raise ValueError("expected rows, got null; leave the field out")
     return rows
 
 
+def _whole(number: Any) -> Any:
+    """JSON has one kind of number: 3.0 is the whole number 3."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 LARGEST = 1e6
 """Numbers of codes and embeddings are of the order of 1."""
 
-Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_writable)]
+Text = Annotated[str, StringConstraints(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1)]
+Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[FiniteFloat, Field(ge=-LARGEST, le=LARGEST)]
 Rows = Annotated[list[Annotated[list[Number], Field(min_length=1)]], Field(min_length=1)]
 OptionalRows = Annotated[Rows | None, BeforeValidator(_not_null)]
@@ -52,7 +49,7 @@ class EmbeddingsRequest(_Body):
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="base64: of little-endian float32"
     )
-    dimensions: int | None = Field(None, description="the width of the model; others are refused")
+    dimensions: Whole | None = Field(None, description="the width of the model; others are refused")
     user: str | None = Field(None, description="accepted as OpenAI does; not used")
     truncate: bool = Field(False, description="cut a text that is too long in place of refusing it")
 
@@ -72,7 +69,7 @@ class DecodeRequest(_Body):
 
     codes: OptionalRows = Field(None, description="rows of /encode with output code")
     embeddings: OptionalRows = Field(None, description="rows of the model's teacher")
-    nearest: int = Field(0, ge=0, le=100, description="sentences of the bank wanted per row")
+    nearest: Whole = Field(0, ge=0, le=100, description="sentences of the bank wanted per row")
 
 
 class CompareRequest(_Body):

@@ -21,6 +21,7 @@ from latticegraph.teachers.progress import show_progress
 
 _log = logging.getLogger(__name__)
 BACKLOG = 2048
+LARGEST_PORT = 65_535
 
 
 def serve(
@@ -98,9 +99,11 @@ def read_bank(model: LatticeModel, file: str | None) -> TextDecoder | None:
 
 def _bound(host: str, port: int, api_key: str | None) -> socket.socket:
     """A socket that has the address, and does not listen before the model is loaded."""
+    if not 0 <= port <= LARGEST_PORT:  # which some systems would take modulo 65,536
+        raise _taken("--port", host, port, f"a port above {LARGEST_PORT} or below 0")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _taken("--host", host, port, error) from error
     family, kind, protocol, _, address = found[0]
     check_address(str(address[0]), api_key)
@@ -108,13 +111,13 @@ def _bound(host: str, port: int, api_key: str | None) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         made.close()
         raise _taken("--port", host, port, error) from error
     return made
 
 
-def _taken(where: str, host: str, port: int, error: Exception) -> ConfigError:
+def _taken(where: str, host: str, port: int, error: OSError | str) -> ConfigError:
     reason = getattr(error, "strerror", None) or error
     return ConfigError(
         where, f"expected an address to serve on, got {host}:{port}: {reason}", "Choose another one"

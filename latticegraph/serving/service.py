@@ -72,7 +72,7 @@ class Service:
         Raises:
             ApiError: too many texts, or one that is too long.
         """
-        self._check_count(len(texts), "input")
+        self.check_count(len(texts), "input")
         loop = asyncio.get_running_loop()
         tokens = await loop.run_in_executor(self._counting, self._count_tokens, texts)
         for index, count in enumerate(tokens):
@@ -91,9 +91,8 @@ class Service:
         self.metrics.tokens.inc(sum(tokens))
         return made, sum(tokens)
 
-    async def rows(self, jobs: Sequence[Job], deadline: float, param: str) -> list[Vectors]:
+    async def rows(self, jobs: Sequence[Job], deadline: float) -> list[Vectors]:
         """The vectors of codes or teacher embeddings; each counts as one token in the queue."""
-        self._check_count(len(jobs), param)
         return await self.batcher.submit(jobs, [1] * len(jobs), deadline - time.monotonic())
 
     def info(self) -> dict[str, Any]:
@@ -122,7 +121,12 @@ class Service:
             "needs_key": self.settings.api_key is not None,
         }
 
-    def _check_count(self, count: int, param: str) -> None:
+    def check_count(self, count: int, param: str) -> None:
+        """Refuse more inputs than one request may have.
+
+        Raises:
+            ApiError: naming the field ``param``.
+        """
         if count > self.settings.max_inputs:
             raise ApiError(
                 413,

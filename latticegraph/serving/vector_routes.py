@@ -78,8 +78,7 @@ def vector_router(service: Service) -> APIRouter:
         summary="Codes or teacher embeddings to predicted embeddings, and nearest sentences",
     )
     async def decode(body: DecodeRequest, request: Request) -> JSONResponse:
-        jobs, param = _jobs(service, body)
-        made = await service.rows(jobs, request.state.deadline, param)
+        made = await service.rows(_jobs(service, body), request.state.deadline)
         rows = [_numbers(one.arrays["embedding"]) for one in made]
         near = _nearest(made) if body.nearest else None
         return JSONResponse({"model": name, "embeddings": rows, "nearest": near})
@@ -130,7 +129,7 @@ def _check_openai(service: Service, body: EmbeddingsRequest) -> None:
         )
 
 
-def _jobs(service: Service, body: DecodeRequest) -> tuple[list[Job], str]:
+def _jobs(service: Service, body: DecodeRequest) -> list[Job]:
     """One job per row of codes or of embeddings, whichever was sent."""
     student = service.engine.model.student
     if (body.codes is None) == (body.embeddings is None):
@@ -143,6 +142,7 @@ def _jobs(service: Service, body: DecodeRequest) -> tuple[list[Job], str]:
         rows, width, param = body.codes, student.surface_width, "codes"
     else:
         rows, width, param = body.embeddings or [], student.teacher_dimension, "embeddings"
+    service.check_count(len(rows), param)
     jobs = []
     for index, row in enumerate(rows):
         if len(row) != width:
@@ -151,7 +151,7 @@ def _jobs(service: Service, body: DecodeRequest) -> tuple[list[Job], str]:
             raise ApiError(400, text, place, "wrong_width")
         kind: Literal["code", "embedding"] = "code" if param == "codes" else "embedding"
         jobs.append(Job(np.array(row, dtype=np.float32), kind, nearest=body.nearest))
-    return jobs, param
+    return jobs
 
 
 def _listed(texts: str | list[str]) -> list[str]:

@@ -24,7 +24,7 @@ from latticegraph.serving.engine import Engine
 from latticegraph.serving.settings import ServeSettings
 from latticegraph.teachers import build_teacher
 
-WIDTH, CODE = 24, 12
+WIDTH, CODE = 24, 20
 BANK = ["the sea is deep", "bread is baked early", "a crow counts to four"]
 
 TEACHER = '''

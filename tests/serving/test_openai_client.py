@@ -112,7 +112,7 @@ def test_errors_have_openai_s_shape(client, request_, error, param, code):
 
 
 def test_token_ids_are_refused_in_words(client):
-    with pytest.raises(openai.BadRequestError, match="token ids are not accepted.*send text"):
+    with pytest.raises(openai.BadRequestError, match=r"token ids are not accepted.*send text"):
         client.embeddings.create(model="tiny", input=[5, 6])
 
 
