@@ -74,6 +74,7 @@ def compare(browser, first, second, key=KEY):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_two_sentences_typed_and_compared(browser, address, width, scheme):
     look(browser, address, width, scheme)
+    assert browser.find_element("id", "key").is_displayed()
     assert "tiny: 3 \u00d7 4 \u00d7 5 cells" in browser.find_element("id", "about").text
     status = compare(browser, BANK[0], "a crow & <b>bread</b>")
     assert re.fullmatch(r"8 tokens, \d+ ms", status.text)
@@ -133,6 +134,17 @@ def test_errors_are_shown_in_words(browser, address):
     status = compare(browser, "a", "b")
     assert status.text.startswith("2 tokens")
     assert "error" not in status.get_attribute("class")
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_server_without_key_and_bank_shows_neither(browser, make_app):
+    with running(make_app(with_bank=False)) as url:
+        look(browser, url, 1280, "light")
+        assert not browser.find_element("id", "key").is_displayed()
+        browser.find_element("id", "go").click()
+        wait(browser, lambda: browser.find_element("id", "result").is_displayed())
+        assert browser.find_element("id", "first-nearest").text == ""
 
 
 def test_page_is_made_of_the_package_s_own_files(address):

@@ -1,0 +1,308 @@
+"""Load on a server that this script starts on 127.0.0.1: throughput, a soak, and a drain.
+
+    python benchmarks/serve_load.py --model runs/8cube/model --soak 120 --json load.json
+
+Throughput: one client that waits for each answer, then more and more clients at once; the best one
+whose 99th percentile is within ``--p99-ms`` is compared with the single client. Soak: clients whose
+every vector is compared bit for bit with ``LatticeModel.encode``, beside clients that leave, bodies
+that are too large or no JSON, and bursts that the queue cannot take. Drain: SIGTERM with requests
+in flight. The status is 1 where a check fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import json
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from serve_client import Client, Server, embeddings_body, started, vectors
+
+TEXTS = 64
+WORDS = ("sea", "hill", "bread", "crow", "baker", "storm", "letter", "harbour", "quiet", "early")
+WORDS += ("walks", "finds", "keeps", "old")
+CLIENTS = (2, 4, 8, 16, 32, 64)
+SOAK_QUEUE = 8192
+BURST, BURST_EVERY_S = 64, 5.0
+ROUTE = "/v1/embeddings"
+RSS_SHARE = 0.05
+MALFORMED = (b"{", b"[]", b'{"input": 5}', b"\xff\x00", b'{"input": "a", "model": "x", "y": 1}')
+
+
+def make_texts(count: int = TEXTS) -> list[str]:
+    """Different sentences of 4 to 14 words, the same in every run."""
+    draw = random.Random(0)
+    return [f"{' '.join(draw.choices(WORDS, k=draw.randint(4, 14)))} {i}" for i in range(count)]
+
+
+class Expected:
+    """What the server must answer, from the model itself."""
+
+    def __init__(self, model: str, trust: list[str], texts: list[str]) -> None:
+        from latticegraph.hub import LatticeModel
+        from latticegraph.serving.engine import ROWS
+
+        assert len(texts) % ROWS == 0
+        rows = LatticeModel.from_pretrained(model, trust).encode(texts, batch_size=ROWS)
+        self.texts = texts
+        self._row_of = dict(zip(texts, rows, strict=True))
+
+    def is_right(self, texts: list[str], content: bytes) -> bool:
+        """Whether an answer holds the rows of these texts, bit for bit."""
+        return bool(np.array_equal(vectors(content), [self._row_of[text] for text in texts]))
+
+
+async def throughput(server: Server, expected: Expected, clients: int, seconds: float) -> Any:
+    """Requests of one text per second, and percentiles of their time in ms."""
+    end = time.perf_counter() + seconds
+    times: list[float] = []
+
+    async def one(number: int) -> None:
+        client, draw = Client(server.port), random.Random(number)
+        while time.perf_counter() < end:
+            text = draw.choice(expected.texts)
+            start = time.perf_counter()
+            status, _, content = await client.ask(ROUTE, embeddings_body(server.name, [text]))
+            times.append(time.perf_counter() - start)
+            if status != 200 or not expected.is_right([text], content):
+                raise SystemExit(f"expected the row of '{text}', got status {status}")
+        client.close()
+
+    start = time.perf_counter()
+    await asyncio.gather(*(one(number) for number in range(clients)))
+    taken = time.perf_counter() - start
+    cuts = statistics.quantiles(times, n=100, method="inclusive")
+    return {
+        "clients": clients,
+        "requests": len(times),
+        "per_s": len(times) / taken,
+        "p50_ms": 1e3 * cuts[49],
+        "p99_ms": 1e3 * cuts[98],
+    }
+
+
+async def compare_clients(
+    server: Server, expected: Expected, seconds: float, p99_ms: float
+) -> dict[str, Any]:
+    """One client, then more at once; the best whose p99 is within the limit, and the ratio."""
+    await throughput(server, expected, 1, min(1.0, seconds))
+    rows = [await throughput(server, expected, count, seconds) for count in (1, *CLIENTS)]
+    allowed = [row for row in rows if row["p99_ms"] <= p99_ms]
+    best = max(allowed, key=lambda row: row["per_s"], default=None)
+    ratio = best["per_s"] / rows[0]["per_s"] if best and rows[0] in allowed else 0.0
+    return {"p99_limit_ms": p99_ms, "rows": rows, "best": best, "ratio": ratio}
+
+
+class Soak:
+    """Good and bad clients at once; counts every answer."""
+
+    def __init__(self, server: Server, expected: Expected, seconds: float) -> None:
+        self.server, self.expected = server, expected
+        self.end = time.perf_counter() + seconds
+        self.answers: collections.Counter[str] = collections.Counter()
+        self.faults: list[str] = []
+        self.rss: list[float] = []
+
+    async def run(self) -> dict[str, Any]:
+        """Run all clients until the end."""
+        good = [self._good(number) for number in range(6)]
+        bad = [self._leaving(1), self._leaving(2), self._malformed(), self._oversized()]
+        await asyncio.gather(*good, *bad, self._bursts(), self._watch())
+        quarter = max(1, len(self.rss) // 4)
+        first, last = self.rss[quarter : 2 * quarter], self.rss[-quarter:]
+        growth = statistics.mean(last) / statistics.mean(first) - 1 if first else 0.0
+        return {
+            "answers": dict(sorted(self.answers.items())),
+            "faults": self.faults[:20],
+            "rss_mb": {"second_quarter": statistics.mean(first or [0]), "last": self.rss[-1]},
+            "rss_growth": growth,
+            "metrics": await metrics(self.server),
+        }
+
+    async def _send(self, client: Client, texts: list[str], may_be_full: bool) -> None:
+        try:
+            body = embeddings_body(self.server.name, texts)
+            status, headers, content = await client.ask(ROUTE, body)
+        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+            self.faults.append(f"no answer: {error!r}")
+            return
+        self.answers[f"{'burst' if may_be_full else 'good'} {status}"] += 1
+        if status == 200:
+            if not self.expected.is_right(texts, content):
+                self.faults.append(f"wrong rows for {texts}")
+        elif status != 429 or "retry-after" not in headers:
+            self.faults.append(f"status {status}: {content[:200]!r}")
+
+    async def _good(self, number: int) -> None:
+        client, draw = Client(self.server.port), random.Random(number)
+        while time.perf_counter() < self.end:
+            count = draw.choice((1, 1, 2, 5))
+            await self._send(client, draw.sample(self.expected.texts, count), may_be_full=False)
+        client.close()
+
+    async def _leaving(self, number: int) -> None:
+        client, draw = Client(self.server.port), random.Random(number)
+        while time.perf_counter() < self.end:
+            texts = draw.sample(self.expected.texts, 8)
+            body = embeddings_body(self.server.name, texts)
+            await client.send_and_leave(ROUTE, body, draw.uniform(0.0, 0.1))
+            self.answers["left"] += 1
+            await asyncio.sleep(0.1)
+
+    async def _malformed(self) -> None:
+        await self._refused("malformed", 400, [(body, None) for body in MALFORMED])
+
+    async def _oversized(self) -> None:
+        await self._refused("oversized", 413, [(b" " * 65_536, 3_000_000)])
+
+    async def _refused(
+        self, kind: str, wanted: int, bodies: list[tuple[bytes, int | None]]
+    ) -> None:
+        client, turn = Client(self.server.port), 0
+        while time.perf_counter() < self.end:
+            body, announced = bodies[turn % len(bodies)]
+            status, _, _ = await client.ask(ROUTE, body, announced)
+            self.answers[f"{kind} {status}"] += 1
+            if status != wanted:
+                self.faults.append(f"{kind}: expected {wanted}, got {status}")
+            turn += 1
+            await asyncio.sleep(0.05)
+        client.close()
+
+    async def _bursts(self) -> None:
+        draw = random.Random(9)
+        while time.perf_counter() + BURST_EVERY_S < self.end:
+            await asyncio.sleep(BURST_EVERY_S)
+            clients = [Client(self.server.port) for _ in range(BURST)]
+            await asyncio.gather(
+                *(
+                    self._send(client, draw.sample(self.expected.texts, 32), may_be_full=True)
+                    for client in clients
+                )
+            )
+            for client in clients:
+                client.close()
+
+    async def _watch(self) -> None:
+        while time.perf_counter() < self.end:
+            self.rss.append(self.server.rss_mb())
+            await asyncio.sleep(0.5)
+
+
+async def metrics(server: Server) -> dict[str, float]:
+    """The server's own counts of what it dropped and answered."""
+    _, _, content = await Client(server.port).ask("/metrics")
+    wanted = ("latticegraph_requests_total", "latticegraph_dropped_total", "latticegraph_retried")
+    lines = [line.rpartition(" ") for line in content.decode().splitlines()]
+    return {
+        name: float(value)
+        for name, _, value in lines
+        if name.startswith(wanted) and not name.endswith("_created")
+    }
+
+
+async def drain(server: Server, expected: Expected, clients: int = 24) -> dict[str, Any]:
+    """SIGTERM with requests in flight: how many of them were answered rightly."""
+    texts = expected.texts[:32]
+    asked = [
+        asyncio.ensure_future(Client(server.port).ask(ROUTE, embeddings_body(server.name, texts)))
+        for _ in range(clients)
+    ]
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    waiting = sum(not one.done() for one in asked)
+    start = time.perf_counter()
+    status = await asyncio.to_thread(server.terminate)
+    seconds = time.perf_counter() - start
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    right = sum(
+        not isinstance(one, BaseException) and one[0] == 200 and expected.is_right(texts, one[2])
+        for one in answers
+    )
+    return {
+        "requests": clients,
+        "in_flight_at_sigterm": waiting,
+        "right": right,
+        "exit_status": status,
+        "seconds": seconds,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the tables."""
+    say = sys.stdout.write
+    if "throughput" in result:
+        found = result["throughput"]
+        say("clients  requests/s  p50 ms  p99 ms\n")
+        for row in found["rows"]:
+            say("{clients:7d}  {per_s:10.1f}  {p50_ms:6.0f}  {p99_ms:6.0f}\n".format(**row))
+        say(f"{found['ratio']:.1f} x one client, with p99 within {found['p99_limit_ms']:g} ms\n")
+    if "soak" in result:
+        found = result["soak"]
+        for name, count in {**found["answers"], **found["metrics"]}.items():
+            say(f"{count:9,.0f}  {name}\n")
+        say(
+            "resident memory: {second_quarter:.0f} MB, then {last:.0f} MB".format(**found["rss_mb"])
+        )
+        say(f" ({100 * found['rss_growth']:+.1f} %)\n")
+    if "drain" in result:
+        say(
+            "SIGTERM with {in_flight_at_sigterm} of {requests} requests in flight: {right} right "
+            "answers, end after {seconds:.1f} s\n".format(**result["drain"])
+        )
+    for fault in result["failed"]:
+        say(f"FAILED: {fault}\n")
+
+
+def failed(result: dict[str, Any], least_ratio: float) -> list[str]:
+    """Checks that did not hold."""
+    found = []
+    if "throughput" in result and result["throughput"]["ratio"] < least_ratio:
+        found.append(f"expected {least_ratio} x one client")
+    if "soak" in result:
+        found += result["soak"]["faults"]
+        if not any(name == "burst 429" for name in result["soak"]["answers"]):
+            found.append("no burst was refused, so the queue was never full")
+        if abs(result["soak"]["rss_growth"]) > RSS_SHARE:
+            found.append(f"resident memory changed by more than {100 * RSS_SHARE:g} %")
+    if "drain" in result and result["drain"]["right"] < result["drain"]["requests"]:
+        found.append("not every request that was accepted before SIGTERM was answered")
+    return found
+
+
+def main() -> int:
+    """Run what the options ask for."""
+    parser = argparse.ArgumentParser(description="Load a server on this machine.")
+    parser.add_argument("--model", required=True, metavar="DIR")
+    parser.add_argument("--trust", nargs="+", default=[], metavar="CLASS")
+    parser.add_argument("--seconds", type=float, default=8.0, help="per number of clients")
+    parser.add_argument("--p99-ms", type=float, default=500.0)
+    parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--json", metavar="FILE", help="also write everything as JSON")
+    options = parser.parse_args()
+    expected = Expected(options.model, options.trust, make_texts())
+    result: dict[str, Any] = {"command": " ".join(sys.argv)}
+    with started(options.model, options.trust) as server:
+        result["throughput"] = asyncio.run(
+            compare_clients(server, expected, options.seconds, options.p99_ms)
+        )
+        result["drain"] = asyncio.run(drain(server, expected))
+    if options.soak:
+        queue = ("--max-queue-tokens", str(SOAK_QUEUE))
+        with started(options.model, options.trust, *queue) as server:
+            result["soak"] = asyncio.run(Soak(server, expected, options.soak).run())
+    result["failed"] = failed(result, least_ratio=3.0)
+    show(result)
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=2), encoding="utf-8")
+    return 1 if result["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
