@@ -132,7 +132,7 @@ class Batcher(Generic[Work, Result]):
                 await asyncio.wait([e.future for e in entries], return_when="FIRST_EXCEPTION")
         except TimeoutError:
             reason = "expired"
-            raise DeadlineExceeded(f"not finished within {timeout_s:.1f} s") from None
+            raise DeadlineExceeded("not finished before the deadline") from None
         else:
             return _results([entry.future for entry in entries])
         finally:

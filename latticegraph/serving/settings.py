@@ -21,7 +21,9 @@ class ServeSettings(Section):
     """
 
     name: str = Field(min_length=1, description="name of the model in requests")
-    api_key: str | None = Field(None, min_length=8, description="key of at least 8 characters")
+    api_key: str | None = Field(
+        None, pattern=r"^[!-~]{8,}$", description="key of at least 8 visible ASCII characters"
+    )
     max_inputs: int = Field(32, ge=1, le=4096, description="inputs of a request")
     max_body_bytes: int = Field(2_000_000, ge=1024, le=2**30, description="bytes of a request")
     max_batch_tokens: int = Field(16_384, ge=1, description="padded tokens of a batch")

@@ -102,7 +102,7 @@ def test_port_that_is_taken_is_refused(capsys, saved):
         (["--max-batch-tokens", "19"], "--max-batch-tokens: expected at least 20"),
         (["--max-queue-tokens", "639"], "--max-queue-tokens: expected at least 640"),
         (["--max-inputs", "0"], "--max-inputs"),
-        (["--api-key", "1234"], "--api-key: expected key of at least 8 characters"),
+        (["--api-key", "1234"], "--api-key: expected key of at least 8 visible"),
         (["--bank", "missing.txt"], "missing.txt: expected a readable file"),
     ],
     ids=["open host", "unknown host", "port", "budget", "queue", "inputs", "key", "bank"],
