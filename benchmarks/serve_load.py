@@ -29,6 +29,7 @@ TEXTS = 64
 WORDS = ("sea", "hill", "bread", "crow", "baker", "storm", "letter", "harbour", "quiet", "early")
 WORDS += ("walks", "finds", "keeps", "old")
 CLIENTS = (2, 4, 8, 16, 32, 64)
+ROUNDS = 3
 SOAK_QUEUE = 8192
 BURST, BURST_EVERY_S = 64, 5.0
 ROUTE = "/v1/embeddings"
@@ -59,45 +60,58 @@ class Expected:
         return bool(np.array_equal(vectors(content), [self._row_of[text] for text in texts]))
 
 
-async def throughput(server: Server, expected: Expected, clients: int, seconds: float) -> Any:
-    """Requests of one text per second, and percentiles of their time in ms."""
-    end = time.perf_counter() + seconds
+async def throughput(
+    server: Server, expected: Expected, clients: int, seconds: float
+) -> tuple[list[float], float]:
+    """Seconds that each request of one text took, and the seconds of all together."""
+    start = time.perf_counter()
     times: list[float] = []
 
     async def one(number: int) -> None:
         client, draw = Client(server.port), random.Random(number)
-        while time.perf_counter() < end:
+        while time.perf_counter() < start + seconds:
             text = draw.choice(expected.texts)
-            start = time.perf_counter()
+            sent = time.perf_counter()
             status, _, content = await client.ask(ROUTE, embeddings_body(server.name, [text]))
-            times.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - sent)
             if status != 200 or not expected.is_right([text], content):
                 raise SystemExit(f"expected the row of '{text}', got status {status}")
         client.close()
 
-    start = time.perf_counter()
     await asyncio.gather(*(one(number) for number in range(clients)))
-    taken = time.perf_counter() - start
-    cuts = statistics.quantiles(times, n=100, method="inclusive")
-    return {
-        "clients": clients,
-        "requests": len(times),
-        "per_s": len(times) / taken,
-        "p50_ms": 1e3 * cuts[49],
-        "p99_ms": 1e3 * cuts[98],
-    }
+    return times, time.perf_counter() - start
 
 
 async def compare_clients(
     server: Server, expected: Expected, seconds: float, p99_ms: float
 ) -> dict[str, Any]:
-    """One client, then more at once; the best whose p99 is within the limit, and the ratio."""
+    """One client and more at once, in turn; the best whose p99 is within the limit, and the ratio.
+
+    Other load on the machine then affects all numbers of clients alike.
+    """
     await throughput(server, expected, 1, min(1.0, seconds))
-    rows = [await throughput(server, expected, count, seconds) for count in (1, *CLIENTS)]
+    found: dict[int, tuple[list[float], list[float]]] = {n: ([], []) for n in (1, *CLIENTS)}
+    for _ in range(ROUNDS):
+        for clients, (times, taken) in found.items():
+            more, lasted = await throughput(server, expected, clients, seconds / ROUNDS)
+            times += more
+            taken.append(lasted)
+    rows = [_row(clients, *parts) for clients, parts in found.items()]
     allowed = [row for row in rows if row["p99_ms"] <= p99_ms]
     best = max(allowed, key=lambda row: row["per_s"], default=None)
     ratio = best["per_s"] / rows[0]["per_s"] if best and rows[0] in allowed else 0.0
     return {"p99_limit_ms": p99_ms, "rows": rows, "best": best, "ratio": ratio}
+
+
+def _row(clients: int, times: list[float], taken: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(times, n=100, method="inclusive")
+    return {
+        "clients": clients,
+        "requests": len(times),
+        "per_s": len(times) / sum(taken),
+        "p50_ms": 1e3 * cuts[49],
+        "p99_ms": 1e3 * cuts[98],
+    }
 
 
 class Soak:
@@ -281,8 +295,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Load a server on this machine.")
     parser.add_argument("--model", required=True, metavar="DIR")
     parser.add_argument("--trust", nargs="+", default=[], metavar="CLASS")
-    parser.add_argument("--seconds", type=float, default=8.0, help="per number of clients")
-    parser.add_argument("--p99-ms", type=float, default=500.0)
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="per number of clients, in turns"
+    )
+    parser.add_argument("--p99-ms", type=float, default=1000.0)
     parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--json", metavar="FILE", help="also write everything as JSON")
     options = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
@@ -44,6 +45,12 @@ class Gate:
             return run(jobs)
 
         batcher._run = gated
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.open.set()  # also where the test failed
 
 
 def sample(app, name, **labels):
@@ -248,8 +255,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(make_app):
 @pytest.mark.parametrize("kind", ["single", "list"])
 def test_a_full_queue_gives_429_with_the_time_to_wait(make_app, kind):
     app = make_app(max_inputs=5, max_queue_tokens=100)
-    gate = Gate(app)
-    with running(app) as url, ThreadPoolExecutor(3) as pool:
+    with running(app) as url, ThreadPoolExecutor(3) as pool, Gate(app) as gate:
         text = "w " * 20
 
         def ask(inputs):
@@ -268,8 +274,7 @@ def test_a_full_queue_gives_429_with_the_time_to_wait(make_app, kind):
 
 def test_too_many_requests_at_once_give_429(make_app):
     app = make_app(max_requests=1)
-    gate = Gate(app)
-    with running(app) as url, ThreadPoolExecutor(1) as pool:
+    with running(app) as url, ThreadPoolExecutor(1) as pool, Gate(app) as gate:
         first = pool.submit(httpx.post, f"{url}/encode", json={"input": "a"}, timeout=20)
         assert gate.entered.wait(10)
         answer = httpx.post(f"{url}/encode", json={"input": "b"})
@@ -283,19 +288,14 @@ def test_too_many_requests_at_once_give_429(make_app):
 
 def test_a_deadline_gives_504(make_app):
     app = make_app(deadline=0.2)
-    gate = Gate(app)
-    with running(app) as url:
-        try:
-            answer = httpx.post(f"{url}/encode", json={"input": "a"})
-            refused(answer, 504, None, "deadline_exceeded")
-        finally:
-            gate.open.set()
+    with running(app) as url, Gate(app):
+        answer = httpx.post(f"{url}/encode", json={"input": "a"})
+        refused(answer, 504, None, "deadline_exceeded")
 
 
 def test_a_client_that_leaves_frees_its_place_in_the_queue(make_app):
     app = make_app()
-    gate = Gate(app)
-    with running(app) as url, ThreadPoolExecutor(1) as pool:
+    with running(app) as url, ThreadPoolExecutor(1) as pool, Gate(app) as gate:
         first = pool.submit(httpx.post, f"{url}/encode", json={"input": "a"}, timeout=20)
         assert gate.entered.wait(10)
         body = json.dumps({"input": ["b", "c d"]}).encode()
@@ -369,3 +369,25 @@ def test_key_is_compared_in_constant_time(make_app, monkeypatch):
     with running(make_app(api_key="secret-key")) as url:
         httpx.get(f"{url}/metrics", headers={"authorization": "Bearer other"})
     assert compared == [(b"other", b"secret-key")]
+
+
+def test_the_end_of_the_lifespan_finishes_what_was_accepted(make_app, model):
+    app = make_app()
+    service = app.state.service
+
+    async def main():
+        async with app.router.lifespan_context(app):
+            asked = service.texts(["a crow"], {"embedding"}, time.monotonic() + 10)
+            task = asyncio.create_task(asked)
+            while not service.batcher.queued_tokens:
+                await asyncio.sleep(0)
+        assert service.batcher.state == "draining"
+        assert not any(one.name.startswith("latticegraph-") for one in threading.enumerate())
+        assert task.done()
+        return task.result()
+
+    (made,), tokens = asyncio.run(main())
+    assert tokens == 2
+    np.testing.assert_allclose(
+        made.arrays["embedding"], model.encode("a crow")[0], rtol=1e-4, atol=1e-5
+    )
