@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+ROUTE = "/v1/embeddings"
+
 
 @dataclass
 class Server:
@@ -142,3 +144,20 @@ def vectors(content: bytes) -> Any:
     """The rows of an answer, float32."""
     data = json.loads(content)["data"]
     return np.array([np.frombuffer(base64.b64decode(one["embedding"]), "<f4") for one in data])
+
+
+class Expected:
+    """What the server must answer, from the model itself."""
+
+    def __init__(self, model: str, trust: list[str], texts: list[str]) -> None:
+        from latticegraph.hub import LatticeModel
+        from latticegraph.serving.engine import ROWS
+
+        assert len(texts) % ROWS == 0
+        rows = LatticeModel.from_pretrained(model, trust).encode(texts, batch_size=ROWS)
+        self.texts = texts
+        self._row_of = dict(zip(texts, rows, strict=True))
+
+    def is_right(self, texts: list[str], content: bytes) -> bool:
+        """Whether an answer holds the rows of these texts, bit for bit."""
+        return bool(np.array_equal(vectors(content), [self._row_of[text] for text in texts]))

@@ -373,18 +373,18 @@ def test_key_is_compared_in_constant_time(make_app, monkeypatch):
 
 def test_the_end_of_the_lifespan_finishes_what_was_accepted(make_app, model):
     app = make_app()
-    service = app.state.service
+    service, gate, before = app.state.service, Gate(app), set(threading.enumerate())
 
     async def main():
         async with app.router.lifespan_context(app):
             asked = service.texts(["a crow"], {"embedding"}, time.monotonic() + 10)
             task = asyncio.create_task(asked)
-            while not service.batcher.queued_tokens:
-                await asyncio.sleep(0)
+            await asyncio.to_thread(gate.entered.wait, 10)
+            asyncio.get_running_loop().call_later(0.05, gate.open.set)
         assert service.batcher.state == "draining"
-        assert not any(one.name.startswith("latticegraph-") for one in threading.enumerate())
-        assert task.done()
-        return task.result()
+        left = set(threading.enumerate()) - before
+        assert not any(one.name.startswith("latticegraph-") for one in left)
+        return await task
 
     (made,), tokens = asyncio.run(main())
     assert tokens == 2

@@ -19,7 +19,7 @@ def load():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
         yield importlib.import_module("serve_load")
-        for name in ("serve_load", "serve_client"):
+        for name in ("serve_load", "serve_soak", "serve_client"):
             del sys.modules[name]
 
 
@@ -29,8 +29,8 @@ def expected(load, saved, trust):
 
 
 @pytest.mark.slow
-def test_short_soak_and_drain_find_no_fault(load, expected, saved, trust, capsys):
-    load.BURST_EVERY_S = 0.5
+def test_short_soak_and_drain_find_no_fault(load, expected, saved, trust, capsys, monkeypatch):
+    monkeypatch.setattr(sys.modules["serve_soak"], "BURST_EVERY_S", 0.5)
     with load.started(str(saved), trust, "--max-queue-tokens", "800") as server:
         soak = asyncio.run(load.Soak(server, expected, 2.0).run())
         assert soak["faults"] == []
