@@ -29,6 +29,7 @@ BANK = ["the sea is deep", "bread is baked early", "a crow counts to four"]
 
 TEACHER = '''
 import hashlib
+import time
 
 import numpy as np
 
@@ -36,7 +37,7 @@ from latticegraph.teachers import Teacher
 
 
 class Words(Teacher):
-    """Mean of a random vector per word; a token is a word, and 20 are read."""
+    """Sum of a random vector per word; 20 are read. The word slow takes a second."""
 
     name = "words"
     max_tokens = 20
@@ -49,6 +50,8 @@ class Words(Teacher):
         return hashlib.sha256(f"words {self.dimension}".encode()).hexdigest()
 
     def encode(self, texts, progress=None):
+        if any("slow" in text for text in texts):
+            time.sleep(1.0)
         rows = np.zeros((len(texts), self.dimension), np.float32)
         for row, text in zip(rows, texts, strict=True):
             for word in text.split()[: self.max_tokens]:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,30 +51,29 @@ def served(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen
 def test_server_answers_with_its_bank_and_drains_after_sigterm(saved, trust, tmp_path):
     (tmp_path / "bank.txt").write_text("\n".join(BANK), encoding="utf-8")
     options = ["--model", str(saved), "--trust", *trust, "--bank", str(tmp_path / "bank.txt")]
+    options += ["--max-batch-items", "32"]
     with served(*options, LATTICEGRAPH_API_KEY="secret-key") as (process, url):
         headers = {"authorization": "Bearer secret-key"}
         assert httpx.post(f"{url}/encode", json={"input": "a"}).status_code == 401
         info = httpx.get(f"{url}/info").json()
         assert (info["model"], info["bank"]) == ("tiny", 3)
-        body = {"input": ["w " * 20] * 32}
-        client = httpx.Client(headers=headers, timeout=30)
-        assert client.post(f"{url}/encode", json=body).status_code == 200
+        body = {"input": ["slow " * 20] * 32}
 
-        def ask(number):
-            answer = httpx.post(f"{url}/encode", json=body, headers=headers, timeout=30)
-            return answer.status_code, len(answer.json()["rows"])
+        def ask(_):
+            return httpx.post(f"{url}/encode", json=body, headers=headers, timeout=30)
 
-        with ThreadPoolExecutor(16) as pool:
-            asked = [pool.submit(ask, number) for number in range(16)]
-            asked[0].result()
-            # The others have been sent, and most of them wait.
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(ask, number) for number in range(4)]
+            waiting = f"latticegraph_queued_tokens {3 * 32 * 20}.0"
+            end = time.monotonic() + 10
+            while waiting not in httpx.get(f"{url}/metrics", headers=headers).text.splitlines():
+                assert time.monotonic() < end
+            # One request is computed, and three wait.
             process.send_signal(signal.SIGTERM)
-            answers = []
-            for future in asked:
-                with contextlib.suppress(httpx.ConnectError):
-                    answers.append(future.result())
+            answers = [future.result() for future in asked]
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert [len(answer.json()["rows"]) for answer in answers] == [32] * 4
         assert process.wait(20) == -signal.SIGTERM
-        assert set(answers) == {(200, 32)}
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/health")
 
