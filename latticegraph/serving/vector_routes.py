@@ -31,6 +31,13 @@ NEAREST_OF_PAGE = 3
 def vector_router(service: Service) -> APIRouter:
     """The routes, answered by ``service``."""
     router = APIRouter()
+    _add_openai(router, service)
+    _add_own(router, service)
+    _add_compare(router, service)
+    return router
+
+
+def _add_openai(router: APIRouter, service: Service) -> None:
     name = service.settings.name
 
     @router.post(
@@ -53,6 +60,10 @@ def vector_router(service: Service) -> APIRouter:
         return JSONResponse(
             {"object": "list", "data": data, "model": name, "usage": _usage(tokens)}
         )
+
+
+def _add_own(router: APIRouter, service: Service) -> None:
+    name = service.settings.name
 
     @router.post(
         "/encode",
@@ -83,6 +94,10 @@ def vector_router(service: Service) -> APIRouter:
         near = _nearest(made) if body.nearest else None
         return JSONResponse({"model": name, "embeddings": rows, "nearest": near})
 
+
+def _add_compare(router: APIRouter, service: Service) -> None:
+    name = service.settings.name
+
     @router.post(
         "/compare",
         response_model=CompareResponse,
@@ -107,8 +122,6 @@ def vector_router(service: Service) -> APIRouter:
                 "usage": _usage(tokens),
             }
         )
-
-    return router
 
 
 def _check_openai(service: Service, body: EmbeddingsRequest) -> None:
