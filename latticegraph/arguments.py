@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from latticegraph.model_commands import add_model_commands
+from latticegraph.serve_command import add_serve_command
 
 EXAMPLES = {
     "train": """\
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
             "--json", metavar="OUT", help="also write the result as JSON; - is standard output"
         )
     add_model_commands(commands)
+    add_serve_command(commands)
     return made
 
 

@@ -17,6 +17,7 @@ from latticegraph.arguments import parser
 from latticegraph.config import Config, dump_config, load_config
 from latticegraph.early import STDOUT, check_evaluation, check_output, check_paths
 from latticegraph.errors import LatticeGraphError
+from latticegraph.serve_command import run_serve
 from latticegraph.startup import tune_process
 from latticegraph.terminal import command, console, show_log, speak_utf8
 
@@ -255,5 +256,6 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "describe": _describe,
     "compare": _compare,
     "runs": _runs,
+    "serve": run_serve,
     **model_commands.COMMANDS,
 }

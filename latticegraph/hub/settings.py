@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from latticegraph.config import Config, LatticeSettings, ModelSettings, TeacherSettings
 from latticegraph.config.messages import config_error
 from latticegraph.config.section import Section
-from latticegraph.errors import CheckpointError
+from latticegraph.errors import CheckpointError, TeacherError
 from latticegraph.files import parse_json
 from latticegraph.plugins import check_trusted, class_paths
 from latticegraph.teachers import Teacher
@@ -68,6 +68,28 @@ class LatticeModelConfig(Section):
             identity=identity,
             batch_size=config.training.batch_size,
         )
+
+    def check_teacher(self, teacher: Teacher) -> None:
+        """Refuse a teacher that is not the one that the model was trained with.
+
+        Raises:
+            TeacherError: it is another one, or the model does not name its teacher.
+        """
+        if self.identity is None:
+            raise TeacherError(
+                "teacher",
+                "expected a model that names its teacher, got one trained on embeddings of unknown "
+                "origin",
+                "Embed the texts yourself and pass the embeddings to predict",
+            )
+        if teacher.fingerprint != self.identity.fingerprint:
+            raise TeacherError(
+                "teacher.name",
+                f"expected the teacher that the model was trained with, '{self.identity.name}' "
+                f"(fingerprint {self.identity.fingerprint[:12]}), got '{teacher.name}' "
+                f"({teacher.fingerprint[:12]})",
+                "Use the same weights, pooling, length and normalisation",
+            )
 
     def to_json(self) -> str:
         """Indented JSON; :meth:`from_json` gives back an equal object."""

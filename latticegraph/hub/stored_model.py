@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latticegraph.aggregation import resolve_backend
 from latticegraph.digests import tensors_sha256
-from latticegraph.errors import CheckpointError, TeacherError
+from latticegraph.errors import CheckpointError
 from latticegraph.files import write_text
 from latticegraph.hub.card import write_card
 from latticegraph.hub.settings import LatticeModelConfig
@@ -50,7 +50,7 @@ class StoredModel:
         self.graph = graph
         self.config = config
         if teacher is not None:
-            self._check(teacher)
+            config.check_teacher(teacher)
         self._teacher = teacher
 
     @classmethod
@@ -173,7 +173,7 @@ class StoredModel:
         """
         if self._teacher is None:
             teacher = build_teacher(self.config.teacher, self.device.type)
-            self._check(teacher)
+            self.config.check_teacher(teacher)
             self._teacher = teacher
         return self._teacher
 
@@ -181,21 +181,3 @@ class StoredModel:
         """64 hexadecimal digits over settings and weights."""
         weights = {name: value.cpu() for name, value in self.student.state_dict().items()}
         return tensors_sha256(weights, self.config.to_json())
-
-    def _check(self, teacher: Teacher) -> None:
-        identity = self.config.identity
-        if identity is None:
-            raise TeacherError(
-                "teacher",
-                "expected a model that names its teacher, got one trained on embeddings of unknown "
-                "origin",
-                "Embed the texts yourself and pass the embeddings to predict",
-            )
-        if teacher.fingerprint != identity.fingerprint:
-            raise TeacherError(
-                "teacher.name",
-                f"expected the teacher that the model was trained with, '{identity.name}' "
-                f"(fingerprint {identity.fingerprint[:12]}), got '{teacher.name}' "
-                f"({teacher.fingerprint[:12]})",
-                "Use the same weights, pooling, length and normalisation",
-            )

@@ -2,6 +2,13 @@
 
 from latticegraph.teachers.build import build_teacher
 from latticegraph.teachers.cache import EmbeddingCache
-from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
+from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher, TokenCounter
 
-__all__ = ["EmbeddingCache", "Embeddings", "ProgressCallback", "Teacher", "build_teacher"]
+__all__ = [
+    "EmbeddingCache",
+    "Embeddings",
+    "ProgressCallback",
+    "Teacher",
+    "TokenCounter",
+    "build_teacher",
+]

@@ -20,7 +20,7 @@ from latticegraph.teachers.folder_notes import FolderFacts, folder_stamp, noted,
 from latticegraph.teachers.load_encoder import encoder_width, load_model, load_tokenizer
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling, pool
-from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
+from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher, TokenCounter
 
 LENGTH_STEP = 8
 
@@ -110,6 +110,28 @@ class EncoderTeacher(Teacher):
             f"{self.device.type} {processor}, float32 {torch.get_float32_matmul_precision()}, "
             f"torch {torch.__version__}, {self.batch_size} x multiples of {LENGTH_STEP}"
         )
+
+    @property
+    def max_tokens(self) -> int:  # type: ignore[override]
+        """See :class:`Teacher`."""
+        return self.choices.max_length
+
+    def load(self) -> None:
+        """Load weights and tokenizer; see :class:`Teacher`."""
+        self._model.eval()
+        len(self._tokenizer)
+
+    def token_counter(self) -> TokenCounter:
+        """Counts with a tokenizer of its own: one of transformers is not safe in two threads."""
+        tokenizer = load_tokenizer(self.folder, self.choices.max_length)
+        lower_case = self.choices.lower_case
+
+        def count(texts: Sequence[str]) -> list[int]:
+            prepared = [text.lower() for text in texts] if lower_case else list(texts)
+            encoded = tokenizer(prepared, truncation=False, padding=False, verbose=False)
+            return [len(ids) for ids in encoded["input_ids"]]
+
+        return count
 
     @cached_property
     def _model(self) -> torch.nn.Module:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Embeddings = NDArray[np.float32]
 ProgressCallback = Callable[[int], None]
+TokenCounter = Callable[[Sequence[str]], list[int]]
 
 
 class Teacher(ABC):
@@ -24,11 +25,13 @@ class Teacher(ABC):
         arithmetic: what decides the last bits of an embedding beside the fingerprint, for instance
             the device; the cache keeps embeddings of different arithmetic apart. Empty where the
             fingerprint decides all bits. The other texts of a call must not matter.
+        max_tokens: most tokens it reads of one text; None where it reads no tokens.
     """
 
     name: str
     dimension: int
     arithmetic: str = ""
+    max_tokens: int | None = None
 
     @property
     @abstractmethod
@@ -61,3 +64,14 @@ class Teacher(ABC):
             texts: any number of texts.
         """
         return 0
+
+    def load(self) -> None:  # noqa: B027
+        """Load now what the first text would load; nothing by default."""
+
+    def token_counter(self) -> TokenCounter:
+        """A function that counts the tokens of each text, before any cut.
+
+        It shares nothing with :meth:`encode`, so that another thread may call it meanwhile. Of a
+        teacher that reads no tokens every text counts as one.
+        """
+        return lambda texts: [1] * len(texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from latticegraph.errors import TeacherError
 from latticegraph.teachers.encoder import EncoderChoices, EncoderTeacher
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling
+from tests.teachers.conftest import LengthTeacher
 
 TEXTS = ["a cat sat", "dog", "a dog ran far", "", "A CAT sat", "cat cat cat cat cat cat"]
 
@@ -235,3 +237,47 @@ def test_cut_texts_are_counted(encoder_folder: Path) -> None:
     assert teacher.count_cut(["", "cat"]) == 0
     whole, cut = teacher.encode([words[2], words[4]])
     np.testing.assert_allclose(whole, cut, atol=1e-6)
+
+
+def test_tokens_are_counted_before_any_cut_and_beside_encode(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder, max_length=8)
+    count = teacher.token_counter()
+    texts = ["cat", "a cat sat", "dog " * 30]
+    assert count(texts) == [3, 5, 32]  # with [CLS] and [SEP]
+    assert teacher.max_tokens == 8
+    before = teacher.encode(texts)
+    with ThreadPoolExecutor(1) as pool:
+        counting = pool.submit(lambda: [count(texts) for _ in range(200)])
+        for _ in range(20):
+            np.testing.assert_array_equal(teacher.encode(texts), before)
+        assert counting.result() == [[3, 5, 32]] * 200
+
+
+def test_token_counter_lower_cases_where_the_teacher_does(
+    encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def tokenizer(texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        assert options == {"truncation": False, "padding": False, "verbose": False}
+        seen.extend(texts)
+        return {"input_ids": [[1, 2, 3]] * len(texts)}
+
+    monkeypatch.setattr("latticegraph.teachers.encoder.load_tokenizer", lambda *_: tokenizer)
+    assert make(encoder_folder, lower_case=True).token_counter()(["CAT"]) == [3]
+    make(encoder_folder).token_counter()(["DOG"])
+    assert seen == ["cat", "DOG"]
+
+
+def test_load_reads_the_weights_before_the_first_text(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder)
+    assert "_model" not in vars(teacher)
+    teacher.load()
+    assert {"_model", "_tokenizer"} <= vars(teacher).keys()
+
+
+def test_teacher_without_tokens_counts_texts() -> None:
+    teacher = LengthTeacher()
+    teacher.load()
+    assert teacher.max_tokens is None
+    assert teacher.token_counter()(["one", "two words"]) == [1, 1]
