@@ -3,7 +3,12 @@
 from latticegraph.aggregation.aggregation import Aggregation, make_neighbourhood, resolve_backend
 from latticegraph.aggregation.cells import Cells, SelectedCells, SlabCells, divide_cells
 from latticegraph.aggregation.cone_step import ConeStep
-from latticegraph.aggregation.convolution import ConvolutionNeighbourhood
+from latticegraph.aggregation.convolution import (
+    MOST_CELLS,
+    ConvolutionNeighbourhood,
+    DenseNeighbourhood,
+    PairNeighbourhood,
+)
 from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
 from latticegraph.aggregation.fourier import GridNeighbourhood
 from latticegraph.aggregation.layout import CellMaps, Layout
@@ -22,12 +27,14 @@ from latticegraph.aggregation.stencil import Stencil
 
 __all__ = [
     "BACKENDS",
+    "MOST_CELLS",
     "Aggregation",
     "Backend",
     "CellMaps",
     "Cells",
     "ConeStep",
     "ConvolutionNeighbourhood",
+    "DenseNeighbourhood",
     "EdgeNeighbourhood",
     "FastNeighbourhood",
     "GridNeighbourhood",
@@ -35,6 +42,7 @@ __all__ = [
     "LightCone",
     "MemoryPlan",
     "Neighbourhood",
+    "PairNeighbourhood",
     "PreparedWeights",
     "SelectedCells",
     "SelfNeighbourhood",

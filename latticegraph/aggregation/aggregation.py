@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation.cells import Cells, SlabCells
-from latticegraph.aggregation.convolution import ConvolutionNeighbourhood
+from latticegraph.aggregation.convolution import ConvolutionNeighbourhood, PairNeighbourhood
 from latticegraph.aggregation.cost import cheapest
 from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
 from latticegraph.aggregation.fourier import GridNeighbourhood
@@ -209,12 +209,12 @@ def make_neighbourhood(
         return SlabNeighbourhood(stencil, attr_O4, heads, cells)
     rows = weight_rows(graph, edges, by_edge)
     if rows.edge_O is not None:
-        own = EdgeNeighbourhood(
-            graph.edge_index_2E[:, rows.edge_O],
-            graph.offset_attr_O4[rows.offset_O],
-            graph.num_cells,
-            heads,
-        )
+        own_2E = graph.edge_index_2E[:, rows.edge_O]
+        own_attr_E4 = graph.offset_attr_O4[rows.offset_O]
+        if backend == "conv3d":
+            place_N = torch.argsort(graph.number_N)
+            return PairNeighbourhood(place_N[own_2E], own_attr_E4, graph.num_cells, heads)
+        own = EdgeNeighbourhood(own_2E, own_attr_E4, graph.num_cells, heads)
         return SparseNeighbourhood(own) if backend == "spmm" else own
     if backend == "fft":
         return GridNeighbourhood(stencil, attr_O4, heads)

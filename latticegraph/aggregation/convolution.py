@@ -11,13 +11,64 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv3d
 
+from latticegraph.aggregation.edges import EdgeNeighbourhood
 from latticegraph.aggregation.neighbourhood import Neighbourhood, PreparedWeights
 from latticegraph.aggregation.stencil import Stencil
 
 MOST_CELLS = 1024  # a matrix of all pairs of more would take above 4 MB per head
 
 
-class ConvolutionNeighbourhood(Neighbourhood):
+class DenseNeighbourhood(Neighbourhood):
+    """Sums by plain operators, the cells of a sample side by side in row-major order.
+
+    Attributes:
+        products: per cell and channel.
+    """
+
+    samples_inner = False
+    products: int
+
+    def by_matrix(self, values_CM: Tensor, matrix: Tensor) -> Tensor:
+        """The sums, with the weights of all pairs of cells, (H, source, target)."""
+        samples = values_CM.shape[1] // self.num_cells
+        values = values_CM.to(matrix.dtype).view(-1, self.heads, samples, self.num_cells)
+        return (values @ matrix).reshape(values_CM.shape[0], -1)
+
+
+class PairNeighbourhood(DenseNeighbourhood):
+    """Edges with weights of their own, as a matrix of all pairs of cells: for export alone.
+
+    Args:
+        edge_index_2E: source and target of each edge, by row-major place.
+        edge_attr_E4: their attributes.
+        num_cells: N.
+        heads: H.
+    """
+
+    def __init__(
+        self, edge_index_2E: Tensor, edge_attr_E4: Tensor, num_cells: int, heads: int
+    ) -> None:
+        self.edges = EdgeNeighbourhood(edge_index_2E, edge_attr_E4, num_cells, heads)
+        super().__init__(edge_attr_E4, num_cells, heads, self.edges.neighbours)
+        self.products = num_cells
+
+    def largest_sum(self, size_OH: Tensor) -> Tensor:
+        """As in :class:`Neighbourhood`."""
+        return self.edges.largest_sum(size_OH)
+
+    def prepare(self, weight_OH: Tensor) -> PreparedWeights:
+        """The matrix of each head, (H, source, target)."""
+        source_E, target_E = self.edges.edge_index_2E
+        pairs = weight_OH.new_zeros(self.num_cells**2, weight_OH.shape[1])
+        pairs = pairs.index_add(0, source_E * self.num_cells + target_E, weight_OH)
+        return (pairs.t().reshape(-1, self.num_cells, self.num_cells).contiguous(),)
+
+    def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
+        """As in :class:`Neighbourhood`."""
+        return self.by_matrix(values_CM, prepared[0])
+
+
+class ConvolutionNeighbourhood(DenseNeighbourhood):
     """Neighbours at fixed offsets on a box, summed by a grouped 3-D convolution.
 
     Equation::
@@ -36,8 +87,6 @@ class ConvolutionNeighbourhood(Neighbourhood):
         edge_attr_O4: their attributes.
         heads: H.
     """
-
-    samples_inner = False
 
     def __init__(self, stencil: Stencil, edge_attr_O4: Tensor, heads: int) -> None:
         x, y, z = stencil.dimensions
@@ -72,8 +121,7 @@ class ConvolutionNeighbourhood(Neighbourhood):
         (kernel,) = prepared
         channels, heads = values_CM.shape[0], self.heads
         if self.is_matrix:
-            values = values_CM.to(kernel.dtype).view(-1, heads, *self._samples(values_CM))
-            return (values @ kernel).reshape(channels, -1)
+            return self.by_matrix(values_CM, kernel)
         boxes = values_CM.to(kernel.dtype).view(channels, -1, *self.stencil.dimensions)
         # (C, B) to (B J, H): channel c belongs to head c mod H.
         boxes = boxes.transpose(0, 1).reshape(-1, heads, *self.stencil.dimensions)
@@ -83,9 +131,6 @@ class ConvolutionNeighbourhood(Neighbourhood):
             summed = conv3d(boxes, kernel, groups=heads, padding=self.stencil.reach)
         summed = summed.reshape(-1, channels, *self.stencil.dimensions).transpose(0, 1)
         return summed.reshape(channels, -1)
-
-    def _samples(self, values_CM: Tensor) -> tuple[int, int]:
-        return values_CM.shape[1] // self.num_cells, self.num_cells
 
     def _matrix(self, weight_OH: Tensor) -> Tensor:
         """Weight of every pair of cells; pairs that several offsets join get their sum."""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from latticegraph.aggregation import ConvolutionNeighbourhood
+from latticegraph.aggregation import MOST_CELLS, DenseNeighbourhood, PairNeighbourhood
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics import Lattice3D
 from latticegraph.dynamics.controls import Identity
@@ -147,11 +147,14 @@ def _check_steps(settings: ModelSettings) -> None:
 
 
 def _check_products(lattice: Lattice3D) -> None:
-    places = sum(
-        neighbourhood.products
-        for neighbourhood in lattice.aggregation.neighbourhoods
-        if isinstance(neighbourhood, ConvolutionNeighbourhood)
-    )
+    sums = lattice.aggregation.neighbourhoods
+    if lattice.total_cells > MOST_CELLS and any(isinstance(s, PairNeighbourhood) for s in sums):
+        raise _too_large(
+            f"{MOST_CELLS:,} cells for edges with weights of their own, which export writes as a "
+            "matrix of all pairs of cells",
+            f"{lattice.total_cells:,}",
+        )
+    places = sum(dense.products for dense in sums if isinstance(dense, DenseNeighbourhood))
     settings = lattice.settings
     numbers = lattice.total_cells * settings.state_channels
     products = places * numbers * settings.dynamics.steps

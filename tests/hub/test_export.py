@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
-from latticegraph.aggregation import ConvolutionNeighbourhood
+from latticegraph.aggregation import ConvolutionNeighbourhood, PairNeighbourhood
 from latticegraph.cli import main
 from latticegraph.config import Config
 from latticegraph.errors import ConfigError, DataError
@@ -82,6 +82,20 @@ def check(model, folder, kinds=("torch", "onnx")):
             prediction, code = run(rows)
             np.testing.assert_allclose(prediction, model.predict(rows), rtol=0, atol=1e-5)
             np.testing.assert_allclose(code, model.to_codes(rows), rtol=0, atol=1e-5)
+
+
+def test_export_of_edges_with_weights_of_their_own(tmp_path, monkeypatch):
+    model = made(
+        {"numbering": "morton"},
+        messages={"weights": "edge", "bounded": True},
+        dynamics={"steps": 2, "min_steps": 2},
+    )
+    kinds = [type(n) for n in export.static_student(model).steps.aggregation.neighbourhoods]
+    assert PairNeighbourhood in kinds
+    check(model, tmp_path, kinds=("onnx",))
+    monkeypatch.setattr(export, "MOST_CELLS", 59)
+    with pytest.raises(ConfigError, match=r"expected at most 59 cells for edges .*, got 60"):
+        model.export(tmp_path / "large.onnx")
 
 
 def forms(model):
