@@ -9,6 +9,7 @@ import torch
 
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import LatticeToEmbeddingExtractor, Student
+from latticegraph.model.extractor import LEAST
 from tests.model.conftest import embeddings, small_lattice, small_model
 
 Build = Callable[..., Student]
@@ -55,6 +56,45 @@ def test_standardise_keeps_constant_features_finite() -> None:
     standard = readout.standardise(raw)
     assert not bool(standard[:, 7].any())
     torch.testing.assert_close(standard[:, 0].std(correction=0), torch.tensor(1.0).double())
+
+
+def test_no_deviation_counts_as_less_than_a_share_of_the_others() -> None:
+    readout = extractor()
+    raw = torch.randn(4000, 80, dtype=torch.float64)
+    raw[:, 5] *= 1e-3  # the input hardly reaches it
+    raw[:, 6] *= 0.5  # weak, but above the floor
+    deviation_F = raw.std(0, correction=0)
+    standard = readout.standardise(raw)
+    floor = (LEAST * deviation_F.square().mean()).sqrt()
+    assert float(deviation_F[6]) > float(floor) > 100 * float(deviation_F[5])
+    expected_F = deviation_F.clone()
+    expected_F[5] = floor
+    torch.testing.assert_close(readout.feature_std_F, expected_F)
+    torch.testing.assert_close(standard, (raw - raw.mean(0)) / expected_F)
+
+
+def test_no_gain_grows_beyond_what_the_power_of_the_others_allows() -> None:
+    readout = extractor()
+    raw = torch.randn(4000, 20, dtype=torch.float64)
+    raw[:, 3] *= 1e-4
+    wanted = torch.randn(4000, 20, dtype=torch.float64) + raw / raw.std(0)
+    readout.calibrate(raw, wanted)
+    centred, target = raw - raw.mean(0), wanted - wanted.mean(0)
+    power_S, joint_S = centred.square().sum(0), (centred * target).sum(0)
+    exact_S = joint_S / power_S
+    gain_S = readout.gain.detach()
+    others = [index for index in range(20) if index != 3]
+    torch.testing.assert_close(gain_S[others], exact_S[others])
+    torch.testing.assert_close(gain_S[3], joint_S[3] / (LEAST * power_S.mean()))
+    assert abs(float(gain_S[3])) < 1 < 1000 < abs(float(exact_S[3]))
+    offset_S = wanted.mean(0) - gain_S * raw.mean(0)
+    torch.testing.assert_close(readout.offset.detach(), offset_S)
+
+
+def test_numbers_that_all_stand_still_keep_gain_1() -> None:
+    readout = extractor()
+    readout.calibrate(torch.full((9, 20), 2.0).double(), torch.randn(9, 20).double())
+    assert bool((readout.gain == 1).all())
 
 
 @pytest.mark.parametrize("readout_init", ["ridge", "zeros"])
