@@ -189,8 +189,8 @@ CONTRADICTIONS = [
     ),
     (
         "model.messages.weights=table model.messages.bumps=2",
-        r"^model\.messages\.bumps: expected 0 with weights table or edge, which have no network, got 2\. "
-        r"Leave it out, or set weights to network",
+        r"^model\.messages\.bumps: expected 0 with weights table or edge, which have no "
+        r"network, got 2\. Leave it out, or set weights to network",
     ),
     (
         "model.messages.weights=table model.messages.edge_hidden=8",
@@ -199,7 +199,7 @@ CONTRADICTIONS = [
     (
         "model.experts=[{name:\\ a,\\ kind:\\ local,\\ edges:\\ [local]},{name:\\ b,\\ kind:\\ "
         "distant,\\ edges:\\ [distant],\\ weights:\\ table,\\ edge_hidden:\\ 8}]",
-        r"^model\.experts\.1\.edge_hidden: expected 16 with weights table or edge, .* got 8\. Leave",
+        r"^model\.experts\.1\.edge_hidden: expected 16 with weights table .* got 8\. Leave",
     ),
     (
         "model.surface_channels=17",
