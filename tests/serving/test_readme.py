@@ -55,7 +55,7 @@ def test_every_command_and_example_of_the_section_works(user_folder, capsys):
     serve = [words for words in map(shlex.split, commands) if words[1] == "serve"]
     asked = [words for words in map(shlex.split, commands) if words[0] == "curl"]
     others = [w for w in map(shlex.split, commands) if w not in serve and w not in asked]
-    assert (len(others), len(serve), len(asked)) == (4, 1, 3)
+    assert (len(others), len(serve), len(asked)) == (5, 1, 3)
     for program, *options in others:
         assert program == ".venv/bin/latticegraph"
         command = [sys.executable, "-m", "latticegraph", *options]
