@@ -1,6 +1,6 @@
 """Time of a student with and without the light cone, in turn, and the largest difference.
 
-Run ``python benchmarks/light_cone.py --config configs/8cube.yaml --json FILE``.
+Run ``python benchmarks/light_cone.py --config configs/8cube_near.yaml --json FILE``.
 """
 
 from __future__ import annotations
