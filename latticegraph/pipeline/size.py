@@ -9,6 +9,7 @@ import torch
 
 from latticegraph.aggregation.memory import GIB
 from latticegraph.config import Config
+from latticegraph.lattice import count_edges
 from latticegraph.pipeline.header import COPIES_OF_PARAMETERS, check_memory
 
 # int64: coordinates, numbers and depth, and the coordinates once more while surfaces are found.
@@ -31,7 +32,7 @@ def check_size(config: Config, device: torch.device) -> None:
 
 
 def least_parameters(config: Config) -> int:
-    """Parameters of the matrices that grow with the surface, the cells or the embedding.
+    """Parameters that grow with the surface, the cells, the edges or the embedding.
 
     The student has more: biases, experts whose weights all cells share, and whatever a class
     outside the package adds.
@@ -56,6 +57,21 @@ def least_parameters(config: Config) -> int:
     if settings.dynamics.mode == "lattice":
         by_cell = sum(expert.kind == "cell" for expert in settings.experts)
         count += by_cell * cells * channels * (2 * channels + 1)
+        count += _own_edges(config)
+    return count
+
+
+def _own_edges(config: Config) -> int:
+    """Weights of edges that share none, of all experts."""
+    shared = [expert.message_options(config.model.messages) for expert in config.model.experts]
+    if all(options["weights"] != "edge" for options in shared):
+        return 0
+    edges, count = count_edges(config.lattice), 0
+    for expert, options in zip(config.model.experts, shared, strict=True):
+        own = sum(edges[kind] for kind in expert.edges)
+        if own and "local" in expert.edges:
+            own += edges["self"]
+        count += own * options["heads"] if options["weights"] == "edge" else 0
     return count
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from latticegraph.config import Config, load_config
+from latticegraph.dynamics.offset_table import EdgeTable
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.pipeline import header
@@ -31,6 +32,8 @@ Make = Callable[..., Config]
         ["model.transformer.kind=hierarchical", "model.transformer.levels=32,48"],
         ["model.mapper.lift=cell", "model.mapper.readout=surface", "lattice.axis=2"],
         ["model.experts.0.kind=cell", "model.mapper.volume_init=zeros"],
+        ["model.messages.weights=edge"],
+        ["model.experts.2.weights=edge", "model.experts.2.edges=[local,distant]"],
     ],
 )
 def test_counted_parameters_are_most_of_those_of_the_student(overrides: list[str]) -> None:
@@ -44,7 +47,9 @@ def test_counted_parameters_are_most_of_those_of_the_student(overrides: list[str
         and (not name.startswith("dynamics.") or name.endswith("weight_NCI"))
     )
     by_cell = sum(p.numel() for n, p in student.named_parameters() if n.endswith("bias_NC"))
-    assert least_parameters(config) == grows + by_cell
+    by_edge = sum(m.weight_OH.numel() for m in student.modules() if isinstance(m, EdgeTable))
+    assert bool(by_edge) == any("edge" in override for override in overrides)
+    assert least_parameters(config) == grows + by_cell + by_edge
 
 
 @pytest.mark.parametrize(
