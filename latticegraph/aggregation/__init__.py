@@ -6,7 +6,6 @@ from latticegraph.aggregation.cone_step import ConeStep
 from latticegraph.aggregation.convolution import (
     MOST_CELLS,
     ConvolutionNeighbourhood,
-    DenseNeighbourhood,
     PairNeighbourhood,
 )
 from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
@@ -34,7 +33,6 @@ __all__ = [
     "Cells",
     "ConeStep",
     "ConvolutionNeighbourhood",
-    "DenseNeighbourhood",
     "EdgeNeighbourhood",
     "FastNeighbourhood",
     "GridNeighbourhood",

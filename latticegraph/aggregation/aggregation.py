@@ -12,7 +12,11 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation.cells import Cells, SlabCells
-from latticegraph.aggregation.convolution import ConvolutionNeighbourhood, PairNeighbourhood
+from latticegraph.aggregation.convolution import (
+    MOST_CELLS,
+    ConvolutionNeighbourhood,
+    PairNeighbourhood,
+)
 from latticegraph.aggregation.cost import cheapest
 from latticegraph.aggregation.edges import EdgeNeighbourhood, SparseNeighbourhood
 from latticegraph.aggregation.fourier import GridNeighbourhood
@@ -96,6 +100,12 @@ def edge_sets(settings: ModelSettings) -> list[EdgeSet]:
     return [tuple(EdgeType[name.upper()] for name in expert.edges) for expert in settings.experts]
 
 
+def has_own_edges(settings: ModelSettings) -> list[bool]:
+    """Whether every edge has weights of its own, of every expert of ``model.experts``."""
+    options = [expert.message_options(settings.messages) for expert in settings.experts]
+    return [option["weights"] == "edge" for option in options]
+
+
 @dataclass(frozen=True)
 class WeightRows:
     """What the rows of the attributes and weights of an edge set stand for.
@@ -154,10 +164,7 @@ def resolve_backend(
                 "Set it to auto",
             )
         return "fft"
-    if any(
-        expert.message_options(settings.messages)["weights"] == "edge"
-        for expert in settings.experts
-    ):
+    if any(has_own_edges(settings)):
         if settings.aggregation == "fft":
             raise ConfigError(
                 "model.aggregation",
@@ -207,27 +214,37 @@ def make_neighbourhood(
         return SelfNeighbourhood(attr_O4, cells.num_cells, heads)
     if isinstance(cells, SlabCells):
         return SlabNeighbourhood(stencil, attr_O4, heads, cells)
-    rows = weight_rows(graph, edges, by_edge)
-    if rows.edge_O is not None:
-        own_2E = graph.edge_index_2E[:, rows.edge_O]
-        own_attr_E4 = graph.offset_attr_O4[rows.offset_O]
-        if backend == "conv3d":
-            place_N = torch.argsort(graph.number_N)
-            return PairNeighbourhood(place_N[own_2E], own_attr_E4, graph.num_cells, heads)
-        own = EdgeNeighbourhood(own_2E, own_attr_E4, graph.num_cells, heads)
-        return SparseNeighbourhood(own) if backend == "spmm" else own
     if backend == "fft":
         return GridNeighbourhood(stencil, attr_O4, heads)
+    convolution = ConvolutionNeighbourhood(stencil, attr_O4, heads)
+    # A kernel with more places than there are cells is more work than a matrix of all pairs.
+    few = graph.num_cells <= min(convolution.products, MOST_CELLS)
+    if backend == "conv3d" and not (by_edge or few):
+        return convolution
+    stored = _stored(graph, weight_rows(graph, edges, by_edge), heads, backend == "conv3d")
     if backend == "conv3d":
-        return ConvolutionNeighbourhood(stencil, attr_O4, heads)
-    position_O = torch.full((chosen_O.numel(),), -1)
-    position_O[chosen_O] = torch.arange(attr_O4.shape[0])
-    offset_E = position_O[graph.edge_offset_E]
-    kept_E = (offset_E >= 0).nonzero().flatten()
-    stored = EdgeNeighbourhood(
-        graph.edge_index_2E[:, kept_E], attr_O4, graph.num_cells, heads, offset_E[kept_E]
-    )
-    return SparseNeighbourhood(stored, stencil) if backend == "spmm" else stored
+        return PairNeighbourhood(stored)
+    if backend == "scatter":
+        return stored
+    return SparseNeighbourhood(stored, None if by_edge else stencil)
+
+
+def _stored(
+    graph: LatticeGraph, rows: WeightRows, heads: int, row_major: bool
+) -> EdgeNeighbourhood:
+    """The edges of ``rows`` one by one, their cells by number or by row-major place."""
+    kept_E, row_E = rows.edge_O, None
+    if kept_E is None:
+        position_O = torch.full((len(graph.offsets_O3),), -1)
+        position_O[rows.offset_O] = torch.arange(len(rows.offset_O))
+        of_edge_E = position_O[graph.edge_offset_E]
+        kept_E = (of_edge_E >= 0).nonzero().flatten()
+        row_E = of_edge_E[kept_E]
+    edge_index_2E = graph.edge_index_2E[:, kept_E]
+    if row_major:
+        edge_index_2E = torch.argsort(graph.number_N)[edge_index_2E]
+    attr_O4 = graph.offset_attr_O4[rows.offset_O]
+    return EdgeNeighbourhood(edge_index_2E, attr_O4, graph.num_cells, heads, row_E)
 
 
 def _chosen(graph: LatticeGraph, edges: Sequence[EdgeType]) -> Tensor:

@@ -12,16 +12,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from latticegraph.aggregation.neighbourhood import FastNeighbourhood, PreparedWeights
+from latticegraph.aggregation.neighbourhood import (
+    FastNeighbourhood,
+    PreparedWeights,
+    StencilNeighbourhood,
+)
 from latticegraph.aggregation.opaque import opaque
-from latticegraph.aggregation.stencil import Stencil
 from latticegraph.aggregation.transforms import Sides, Transform, make_transform
 
 # Spectra handled at once, in bytes: they stay in the cache between transform and product.
 BLOCK_BYTES = 2**21
 
 
-class GridNeighbourhood(FastNeighbourhood):
+class GridNeighbourhood(StencilNeighbourhood, FastNeighbourhood):
     """Neighbours at fixed offsets on a box, summed by a convolution in the frequency domain.
 
     Equation::
@@ -38,22 +41,6 @@ class GridNeighbourhood(FastNeighbourhood):
         edge_attr_O4: their attributes.
         heads: H.
     """
-
-    samples_inner = False
-
-    def __init__(self, stencil: Stencil, edge_attr_O4: Tensor, heads: int) -> None:
-        x, y, z = stencil.dimensions
-        super().__init__(edge_attr_O4, x * y * z, heads)
-        self.stencil = stencil
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move everything to ``device`` (in place)."""
-        super().to(device, dtype)
-        self.stencil.to(device)
-
-    def largest_sum(self, size_OH: Tensor) -> Tensor:
-        """As in :class:`Neighbourhood`."""
-        return self.stencil.largest_sum(size_OH)
 
     def prepare(self, weight_OH: Tensor) -> PreparedWeights:
         """Spectrum of each head's kernel, real and imaginary part side by side, (H, F, 2)."""

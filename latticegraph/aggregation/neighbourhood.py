@@ -5,12 +5,15 @@ Legend: C channels, N cells, B batch, M = N B columns, O offsets, H heads.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from latticegraph.aggregation.stencil import Stencil
 
 Backend = Literal["spmm", "fft", "scatter", "conv3d"]
 BACKENDS: tuple[Backend, ...] = ("spmm", "fft", "scatter")
@@ -89,6 +92,31 @@ class Neighbourhood(ABC):
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value.to(device, dtype if value.is_floating_point() else None))
+
+
+class StencilNeighbourhood(Neighbourhood):
+    """Neighbours at fixed offsets on a box, the cells of a sample side by side in row-major order.
+
+    Args:
+        stencil: the offsets.
+        edge_attr_O4: their attributes.
+        heads: H.
+    """
+
+    samples_inner = False
+
+    def __init__(self, stencil: Stencil, edge_attr_O4: Tensor, heads: int) -> None:
+        super().__init__(edge_attr_O4, math.prod(stencil.dimensions), heads)
+        self.stencil = stencil
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move everything to ``device`` (in place)."""
+        super().to(device, dtype)
+        self.stencil.to(device)
+
+    def largest_sum(self, size_OH: Tensor) -> Tensor:
+        """As in :class:`Neighbourhood`."""
+        return self.stencil.largest_sum(size_OH)
 
 
 class FastNeighbourhood(Neighbourhood):

@@ -21,7 +21,7 @@ from latticegraph.aggregation import (
     PreparedWeights,
     SelfNeighbourhood,
 )
-from latticegraph.aggregation.aggregation import edge_sets
+from latticegraph.aggregation.aggregation import edge_sets, has_own_edges
 from latticegraph.aggregation.memory import plan_rollout, rollout_work
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.cone_rollout import LightCones, cone_rollout
@@ -35,7 +35,7 @@ from latticegraph.dynamics.interventions import (
     check_interventions,
 )
 from latticegraph.dynamics.kernel import ExpertKernel, fused_step, kept_states, kernel_of
-from latticegraph.dynamics.make_expert import check_cells, has_own_edges, make_expert
+from latticegraph.dynamics.make_expert import check_cells, make_expert
 from latticegraph.dynamics.recorder import Recorder
 from latticegraph.dynamics.rollout import Loop, Statistics, Weights, in_chunks, statistics
 from latticegraph.dynamics.step import Step, plain_step

@@ -53,12 +53,6 @@ def make_expert(settings: ModelSettings, index: int, graph: LatticeGraph) -> Exp
     return make(class_, own.options, f"{key}.options", settings.state_channels, shared=shared)
 
 
-def has_own_edges(settings: ModelSettings) -> list[bool]:
-    """Whether every edge has weights of its own, of every expert."""
-    options = [expert.message_options(settings.messages) for expert in settings.experts]
-    return [option["weights"] == "edge" for option in options]
-
-
 def check_cells(names: Sequence[str], experts: Sequence[Expert], cells: Cells) -> None:
     """Refuse experts with weights for every cell or edge where a process holds a part of them.
 

@@ -17,7 +17,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from latticegraph.aggregation import MOST_CELLS, DenseNeighbourhood, PairNeighbourhood
+from latticegraph.aggregation import (
+    MOST_CELLS,
+    ConvolutionNeighbourhood,
+    PairNeighbourhood,
+)
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics import Lattice3D
 from latticegraph.dynamics.controls import Identity
@@ -154,7 +158,8 @@ def _check_products(lattice: Lattice3D) -> None:
             "matrix of all pairs of cells",
             f"{lattice.total_cells:,}",
         )
-    places = sum(dense.products for dense in sums if isinstance(dense, DenseNeighbourhood))
+    dense = (ConvolutionNeighbourhood, PairNeighbourhood)  # all but self-edges
+    places = sum(one.products for one in sums if isinstance(one, dense))
     settings = lattice.settings
     numbers = lattice.total_cells * settings.state_channels
     products = places * numbers * settings.dynamics.steps
