@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+from latticegraph.errors import LatticeGraphError
 from latticegraph.serving.metrics import ServeMetrics
 from latticegraph.serving.refusals import DeadlineExceeded, ItemFailed, Overloaded, Unavailable
 
@@ -22,6 +23,10 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 State = Literal["ready", "draining", "dead", "stalled"]
 logger = logging.getLogger(__name__)
+
+# What an input may cause: its own batch or item fails. Anything else is a fault of the program and
+# ends the worker.
+INPUT_ERRORS = (LatticeGraphError, RuntimeError, ValueError, ArithmeticError, MemoryError)
 
 
 class _WorkerDiedError(RuntimeError):
@@ -58,7 +63,8 @@ class Batcher(Generic[Work, Result]):
 
     Args:
         run: computes a batch, in the worker thread; gives one result, or one exception, per item.
-            Where it raises, every item is computed again alone.
+            Where it raises one of :data:`INPUT_ERRORS`, every item is computed again alone; any
+            other ends the worker.
         limits: see :class:`BatchLimits`.
         metrics: told what happens.
     """
@@ -211,7 +217,7 @@ class Batcher(Generic[Work, Result]):
             results = list(self._run(works))
             if len(results) != len(works):
                 raise RuntimeError(f"expected {len(works)} results, got {len(results)}")
-        except Exception as error:
+        except INPUT_ERRORS as error:
             if len(works) == 1:
                 return [error]
             logger.warning("a batch of %d items failed and is computed item by item", len(works))

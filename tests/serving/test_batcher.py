@@ -244,9 +244,12 @@ def test_drain_answers_what_was_accepted_and_accepts_nothing_more():
     drive(test)
 
 
-def test_a_dead_worker_fails_what_waits_and_refuses_the_rest(caplog):
+@pytest.mark.parametrize("fault", [SystemExit, KeyError, TypeError])
+def test_a_dead_worker_fails_what_waits_and_refuses_the_rest(fault, caplog):
+    """A fault of the program is no fault of an item: nothing is tried again."""
+
     async def test(batcher, worker, metrics):
-        worker.bad[0] = SystemExit("killed")
+        worker.bad[0] = fault("killed")
         first = await hold(batcher, worker)
         waiting = asyncio.create_task(submit(batcher, [1]))
         await until(lambda: batcher.queued_tokens == 1)
