@@ -30,10 +30,12 @@ NEAREST_OF_PAGE = 3
 
 def vector_router(service: Service) -> APIRouter:
     """The routes, answered by ``service``."""
-    router = APIRouter()
+    router = APIRouter(responses=ERRORS)
     _add_openai(router, service)
-    _add_own(router, service)
-    _add_compare(router, service)
+    own = APIRouter(tags=["latticegraph"])
+    _add_own(own, service)
+    _add_compare(own, service)
+    router.include_router(own)
     return router
 
 
@@ -43,7 +45,7 @@ def _add_openai(router: APIRouter, service: Service) -> None:
     @router.post(
         "/v1/embeddings",
         response_model=EmbeddingsResponse,
-        responses={**ERRORS, **declared(404)},
+        responses=declared(404),
         tags=["OpenAI"],
         summary="Predicted embeddings, as OpenAI's route gives them",
     )
@@ -68,8 +70,6 @@ def _add_own(router: APIRouter, service: Service) -> None:
     @router.post(
         "/encode",
         response_model=EncodeResponse,
-        responses=ERRORS,
-        tags=["latticegraph"],
         summary="Texts to embeddings or codes",
     )
     async def encode(body: EncodeRequest, request: Request) -> JSONResponse:
@@ -84,8 +84,6 @@ def _add_own(router: APIRouter, service: Service) -> None:
     @router.post(
         "/decode",
         response_model=DecodeResponse,
-        responses=ERRORS,
-        tags=["latticegraph"],
         summary="Codes or teacher embeddings to predicted embeddings, and nearest sentences",
     )
     async def decode(body: DecodeRequest, request: Request) -> JSONResponse:
@@ -101,8 +99,6 @@ def _add_compare(router: APIRouter, service: Service) -> None:
     @router.post(
         "/compare",
         response_model=CompareResponse,
-        responses=ERRORS,
-        tags=["latticegraph"],
         summary="Two texts side by side, as the page shows them",
     )
     async def compare(body: CompareRequest, request: Request) -> JSONResponse:
