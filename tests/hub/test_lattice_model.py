@@ -19,6 +19,7 @@ from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import build_student
 from latticegraph.teachers import build_teacher
+from tests.hub.small import small_config
 
 TEXTS = ["one", "two 🙂", "three", "four", "five"]
 
@@ -34,17 +35,7 @@ def model(tmp_path):
         "texts": str(tmp_path / "texts.txt"),
         "dimension": 12,
     }
-    config = Config.model_validate(
-        {
-            "lattice": {"dimensions": [3, 4, 5], "adaptive_radius_min": 1.6},
-            "model": {
-                "state_channels": 4,
-                "messages": {"heads": 4},
-                "dynamics": {"steps": 3, "min_steps": 3},
-            },
-            "teacher": teacher,
-        }
-    )
+    config = small_config(teacher)
     graph = LatticeGraph.build(config.lattice)
     student = build_student(config.model, graph, 12, seed=3)
     rows = torch.randn(30, 12)

@@ -12,7 +12,6 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
-from latticegraph.config import Config
 from latticegraph.errors import CheckpointError, DataError
 from latticegraph.evaluation.sts import read_sts, sts_spearman
 from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
@@ -20,6 +19,7 @@ from latticegraph.hub.sentence_transformers import LatticeModule
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import build_student
 from latticegraph.teachers import build_teacher
+from tests.hub.small import small_config
 from tests.teachers.conftest import encoder_folder
 
 __all__ = ["encoder_folder"]
@@ -43,17 +43,7 @@ STS = [
 
 def made(teacher: dict[str, object]) -> LatticeModel:
     """A 3 x 4 x 5 lattice behind a teacher, started from the teacher's own embeddings."""
-    config = Config.model_validate(
-        {
-            "lattice": {"dimensions": [3, 4, 5], "adaptive_radius_min": 1.6},
-            "model": {
-                "state_channels": 4,
-                "messages": {"heads": 4},
-                "dynamics": {"steps": 3, "min_steps": 3},
-            },
-            "teacher": teacher,
-        }
-    )
+    config = small_config(teacher)
     width = config.teacher.dimension
     graph = LatticeGraph.build(config.lattice)
     student = build_student(config.model, graph, width, seed=3)
