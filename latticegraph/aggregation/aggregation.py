@@ -114,12 +114,10 @@ class WeightRows:
         offset_O: offset of every row, by its number in the lattice.
         edge_O: edge of every row, by its number in the lattice; None where a row is an offset,
             which all edges of that offset share.
-        neighbours: of a cell far from all faces: the number of distinct offsets.
     """
 
     offset_O: Tensor
     edge_O: Tensor | None
-    neighbours: int
 
 
 def weight_rows(
@@ -130,15 +128,14 @@ def weight_rows(
     Args:
         graph: the lattice.
         edges: edge types.
-        by_edge: every edge has a row of its own; the self-edges of a set that has no others share
-            one all the same.
+        by_edge: every edge has a row of its own.
     """
     chosen_O = _chosen(graph, edges)
     offset_O = chosen_O.nonzero().flatten()
-    if not by_edge or _stencil(graph, chosen_O).is_self:
-        return WeightRows(offset_O, None, len(offset_O))
+    if not by_edge:
+        return WeightRows(offset_O, None)
     edge_O = chosen_O[graph.edge_offset_E].nonzero().flatten()
-    return WeightRows(graph.edge_offset_E[edge_O], edge_O, len(offset_O))
+    return WeightRows(graph.edge_offset_E[edge_O], edge_O)
 
 
 def resolve_backend(
@@ -210,7 +207,7 @@ def make_neighbourhood(
     chosen_O = _chosen(graph, edges)
     attr_O4 = graph.offset_attr_O4[chosen_O]
     stencil = _stencil(graph, chosen_O)
-    if stencil.is_self:
+    if stencil.is_self and not by_edge:
         return SelfNeighbourhood(attr_O4, cells.num_cells, heads)
     if isinstance(cells, SlabCells):
         return SlabNeighbourhood(stencil, attr_O4, heads, cells)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from latticegraph.aggregation import Cells
-from latticegraph.aggregation.aggregation import edge_sets, weight_rows
+from latticegraph.aggregation.aggregation import edge_sets, has_own_edges, weight_rows
 from latticegraph.config.model import ModelSettings
 from latticegraph.dynamics.cell_expert import CellExpert
 from latticegraph.dynamics.distant_expert import DistantExpert
@@ -42,12 +42,11 @@ def make_expert(settings: ModelSettings, index: int, graph: LatticeGraph) -> Exp
     else:
         class_ = BUILT_IN[own.kind]
     shared = own.message_options(settings.messages)
-    rows = weight_rows(graph, edge_sets(settings)[index], shared["weights"] == "edge")
-    shared |= {"gain": settings.init.gain, "offsets": len(rows.offset_O)}
-    if rows.edge_O is not None:
-        shared["neighbours"] = rows.neighbours
-    elif shared["weights"] == "edge":  # self-edges alone: one row, as in a table
-        shared["weights"] = "table"
+    edges, by_edge = edge_sets(settings)[index], has_own_edges(settings)[index]
+    rows = len(weight_rows(graph, edges, by_edge).offset_O)
+    shared |= {"gain": settings.init.gain, "offsets": rows}
+    if by_edge:
+        shared["neighbours"] = len(weight_rows(graph, edges).offset_O)
     if class_.by_cell:
         shared["cells"] = graph.num_cells
     return make(class_, own.options, f"{key}.options", settings.state_channels, shared=shared)

@@ -9,6 +9,7 @@ import torch
 import latticegraph.kernels  # noqa: F401  registers what built-in experts keep
 from latticegraph.aggregation.aggregation import (
     edge_sets,
+    has_own_edges,
     resolve_backend,
     summed_stencils,
 )
@@ -53,7 +54,11 @@ def _rollout(config: Config) -> dict[str, Any] | None:
         graph = LatticeGraph.build(config.lattice)
         backend = resolve_backend(settings, graph, batch, "cpu")
         edges = edge_sets(settings)
-        self_only = [not summed_stencils(graph, [types]) for types in edges]
+        own = has_own_edges(settings)
+        self_only = [
+            not (apart or summed_stencils(graph, [types]))
+            for types, apart in zip(edges, own, strict=True)
+        ]
         with torch.device("meta"):  # of weights only the classes count here
             experts = [make_expert(settings, index, graph) for index in range(len(edges))]
         kept = kept_states(experts, self_only, plain=settings.kernel == "plain")

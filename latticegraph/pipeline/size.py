@@ -69,8 +69,7 @@ def _own_edges(config: Config) -> int:
     edges, count = count_edges(config.lattice), 0
     for expert, options in zip(config.model.experts, shared, strict=True):
         own = sum(edges[kind] for kind in expert.edges)
-        if own and "local" in expert.edges:
-            own += edges["self"]
+        own += edges["self"] if "local" in expert.edges else 0
         count += own * options["heads"] if options["weights"] == "edge" else 0
     return count
 

@@ -94,12 +94,21 @@ def test_edges_start_with_the_variance_of_a_linear_layer() -> None:
         assert float(table.weight_OH.detach().std()) == pytest.approx(expected, rel=0.1)
 
 
-def test_self_edges_alone_share_a_weight() -> None:
+def test_self_edges_alone_have_a_weight_per_cell() -> None:
     graph = box(local_distance_ratio=0.1)
     assert int((graph.offset_type_O == int(EdgeType.LOCAL)).sum()) == 1
-    expert = make_expert(small_model(messages=EDGE), 0, graph)
-    assert not isinstance(expert.edge_weights, EdgeTable)
-    assert tuple(expert.edge_weights.weight_OH.shape) == (1, 2)
+    lattice = Lattice3D(small_model(messages=EDGE), graph).double()
+    expert = lattice.experts["local"]
+    assert isinstance(expert, Expert)
+    table = expert.edge_weights
+    assert isinstance(table, EdgeTable)
+    assert tuple(table.weight_OH.shape) == (graph.num_cells, 2)
+    with torch.no_grad():
+        table.weight_OH.copy_(torch.arange(graph.num_cells)[:, None] / graph.num_cells)
+    v_CM = torch.ones(4, graph.num_cells, dtype=torch.float64)
+    m_CM = lattice.aggregation.neighbourhoods[0].sum(v_CM, lattice.weights().sums[0])
+    expected_N = torch.arange(graph.num_cells, dtype=torch.float64) / graph.num_cells
+    torch.testing.assert_close(m_CM, expected_N.expand(4, -1))
 
 
 def test_transport_starts_the_edges_of_the_stride() -> None:
@@ -115,12 +124,12 @@ def test_transport_starts_the_edges_of_the_stride() -> None:
     for kind, expert in zip(EdgeType, experts, strict=True):
         kept_E = graph.edges_of(kind)
         table = expert.edge_weights
-        if not isinstance(table, EdgeTable):  # self-edges alone
-            torch.randn(1, 2)
-            continue
+        assert isinstance(table, EdgeTable)
         random_EH = torch.randn(len(kept_E), 2) * MIXING / table.neighbours
         random_EH[:, :1] *= SURFACE_SHARE
         wanted_E = carrying_O[graph.edge_offset_E[kept_E]]
+        if kind is EdgeType.LOCAL:  # self-edges alone: the state begins by staying what it is
+            wanted_E = torch.ones(graph.num_cells)
         torch.testing.assert_close(table.weight_OH.detach(), wanted_E[:, None] + random_EH)
     assert float(carrying_O.sum()) == 1
 
