@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from latticegraph.aggregation import Backend
+from latticegraph.aggregation import Backend, SlabCells
 from latticegraph.aggregation.aggregation import resolve_backend
 from latticegraph.config import LatticeSettings
+from latticegraph.distributed import Processes
 from latticegraph.dynamics.expert import MIXING, SURFACE_SHARE
 from latticegraph.dynamics.make_expert import make_expert
 from latticegraph.dynamics.offset_table import EdgeTable
@@ -150,3 +151,23 @@ def test_edge_weights_are_no_convolution() -> None:
     large = box(dimensions=(30, 30, 30))
     assert resolve_backend(small_model(), large, 64, "cpu") == "fft"
     assert resolve_backend(small_model(messages=EDGE), large, 64, "cpu") == "spmm"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": "edge"}, r"^model\.experts\.1\.weights: .* got 'edge' for 'distant'"),
+        ({"kind": "cell"}, r"^model\.experts\.1\.kind: .* got 'distant'"),
+    ],
+    ids=["edge", "cell"],
+)
+def test_slabs_refuse_weights_that_belong_to_one_cell_or_edge(
+    change: dict[str, Any], message: str
+) -> None:
+    graph = box(dimensions=(9, 4, 5))
+    experts = [{"name": kind, "kind": kind, "edges": [kind]} for kind in ("functional", "distant")]
+    cells = SlabCells(graph, Processes(0, 2))
+    Lattice3D(small_model(experts=experts, messages={"heads": 2}), graph, "fft", cells)
+    experts[1] |= change
+    with pytest.raises(ConfigError, match=message):
+        Lattice3D(small_model(experts=experts, messages={"heads": 2}), graph, "fft", cells)
