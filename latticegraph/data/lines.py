@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import difflib
 import gzip
-import logging
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 from latticegraph.errors import DataError
-
-_log = logging.getLogger(__name__)
+from latticegraph.progress import show_progress
 
 SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv")
 BUILT_IN = ("stdlib", "dialogues")
 STDIN = "-"
 LARGEST_BYTES = 2**32  # of a text, unpacked
-_SAID_ABOVE = 2**23
+_MB = 10**6
+_SAID_FROM_MB = 8
 
 
 def kind_of(path: Path) -> str:
@@ -68,56 +69,26 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file, unpacked, or of standard input.
-
-    Raises:
-        DataError: it cannot be read, is no gzip file, or has lines that end in CR alone.
-    """
-    try:
-        if str(path) == STDIN:
-            data = sys.stdin.buffer.read()
-        elif path.suffix.lower() == ".gz":
-            with gzip.open(path) as file:
-                data = file.read(LARGEST_BYTES + 1)
-        else:
-            size = path.stat().st_size
-            if size > _SAID_ABOVE:
-                _log.info("text: reading %s, %.0f MB", path, size / 1e6)
-            if size > LARGEST_BYTES:
-                raise _too_large(path)
-            data = path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            str(path),
-            f"expected a readable file, got: {getattr(error, 'strerror', None) or error}",
-            "Check its permissions" if path.suffix.lower() != ".gz" else "Pack it again with gzip",
-        ) from error
-    if len(data) > LARGEST_BYTES:
-        raise _too_large(path)
-    if b"\n" not in data and data.count(b"\r") > 1:
-        raise DataError(
-            str(path),
-            "expected lines that end in LF or CR LF, got lines that end in CR alone",
-            "Convert the line ends, for instance with: tr '\\r' '\\n'",
-        )
-    return data
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, without surrounding white space, numbered from 1.
+def decoded_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Every line with its end, numbered from 1, as it is read; large files show progress.
 
     Args:
         path: UTF-8 file, with or without byte order mark; lines end in LF or CR LF.
 
     Raises:
-        DataError: the file cannot be read, is not UTF-8, or has no line with text.
+        DataError: the file cannot be read, is no gzip file, is too large, is not UTF-8, or its
+            lines end in CR alone.
     """
-    empty = True
     start = 0
-    for number, raw in enumerate(read_bytes(path).split(b"\n"), start=1):
+    for number, raw in enumerate(_raw_lines(path), start=1):
+        if number == 1 and not raw.endswith(b"\n") and raw.count(b"\r") > 1:
+            raise DataError(
+                str(path),
+                "expected lines that end in LF or CR LF, got lines that end in CR alone",
+                "Convert the line ends, for instance with: tr '\\r' '\\n'",
+            )
         try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{path}:{number}",
@@ -125,8 +96,21 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 f"{start + error.start} of the file",
                 "Save the file as UTF-8",
             ) from error
-        start += len(raw) + 1
-        if line:
+        start += len(raw)
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, without surrounding white space, numbered from 1.
+
+    Args:
+        path: as for :func:`decoded_lines`.
+
+    Raises:
+        DataError: as for :func:`decoded_lines`, or no line has text.
+    """
+    empty = True
+    for number, text in decoded_lines(path):
+        if line := text.strip():
             empty = False
             yield number, line
     if empty:
@@ -135,12 +119,48 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         )
 
 
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    """Lines as they are read, so that no more than one of them is held."""
+    read, told = 0, 0
+    with _opened(path) as (file, size, position):
+        title, total = f"reading {path.name}", size // _MB
+        with show_progress(title, total, unit="MB", quiet_below=_SAID_FROM_MB) as progress:
+            # A line is cut where the whole file would be too large.
+            for raw in iter(lambda: file.readline(LARGEST_BYTES + 1), b""):
+                read += len(raw)
+                if read > LARGEST_BYTES:
+                    problem = f"expected at most {LARGEST_BYTES:,} bytes of text, got more"
+                    raise DataError(str(path), problem, "Divide the file")
+                yield raw
+                if (now := position() // _MB) > told:
+                    progress(now - told)
+                    told = now
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], int, Callable[[], int]]]:
+    """The content, unpacked; bytes on disk (0: standard input), and how many of them were read.
+
+    Raises:
+        DataError: the file cannot be read, or is no gzip file.
+    """
+    packed = path.suffix.lower() == ".gz"
+    try:
+        if str(path) == STDIN:
+            yield sys.stdin.buffer, 0, lambda: 0
+            return
+        with path.open("rb") as file:
+            content = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
+            yield content, path.stat().st_size, file.tell
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            str(path),
+            f"expected a readable file, got: {getattr(error, 'strerror', None) or error}",
+            "Pack it again with gzip" if packed else "Check its permissions",
+        ) from error
+
+
 _KINDS = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-
-
-def _too_large(path: Path) -> DataError:
-    problem = f"expected at most {LARGEST_BYTES:,} bytes of text, got more"
-    return DataError(str(path), problem, "Divide the file")
 
 
 def _readable(path: Path) -> bool:

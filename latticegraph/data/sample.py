@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A text to read, a text to show, and the unit that must not be split.
 

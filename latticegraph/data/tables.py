@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from latticegraph.data.lines import kind_of, read_bytes
+from latticegraph.data.lines import decoded_lines, kind_of
 from latticegraph.errors import DataError
 
 
@@ -22,20 +21,11 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         DataError: the file cannot be read, is not UTF-8, or a row does not fit the header.
     """
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}:{line}",
-            f"expected UTF-8 text, got byte 0x{error.object[error.start]:02x}",
-            "Save the file as UTF-8",
-        ) from error
     if kind_of(path) == ".tsv":
         options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
     else:
         options = {"strict": True}
-    reader = csv.reader(io.StringIO(text, newline=""), **options)
+    reader = csv.reader((line for _, line in decoded_lines(path)), **options)
     header: list[str] = []
     try:
         for row in reader:

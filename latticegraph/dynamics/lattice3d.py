@@ -63,6 +63,9 @@ class Lattice3D(Dynamics):
     Shapes:
         (C, N, B) -> Rollout
 
+    Attributes:
+        cones: the cells that matter for the output face alone, by the number of steps.
+
     Raises:
         ConfigError: an expert cannot be made, a kernel is demanded that does not exist, or slabs
             are to be compiled.
@@ -93,7 +96,7 @@ class Lattice3D(Dynamics):
         by_edge = has_own_edges(settings)
         self.aggregation = Aggregation(graph, edges, heads, backend, self.cells, by_edge)
         self.layout = self.aggregation.layout
-        self._cones = LightCones(settings, graph, self.aggregation)
+        self.cones = LightCones(settings, graph, self.aggregation)
         self._compiled = self._compile(device) if settings.compile else None
         if settings.kernel == "fused" and (reason := self.why_plain()):
             raise ConfigError(
@@ -130,7 +133,7 @@ class Lattice3D(Dynamics):
         steps = dynamics.steps if steps is None else steps
         plan = self.plan(x_CNB.shape[2], steps, x_CNB.element_size())
         if not (whole or recorder or interventions or self._compiled):
-            cone = self._cones.fitting(steps, plan, x_CNB.shape[2])
+            cone = self.cones.fitting(steps, plan, x_CNB.shape[2])
             if cone is not None:
                 return cone_rollout(x_CNB, cone, self._experts(), self.gating)
         compiled = self._compiled is not None and torch.is_grad_enabled()
@@ -302,7 +305,7 @@ class Lattice3D(Dynamics):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         weight = self.gating.logits.weight
         self.aggregation.to(weight.device, weight.dtype)
-        self._cones.to(weight.device)
+        self.cones.to(weight.device)
         return self
 
 

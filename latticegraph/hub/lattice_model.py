@@ -19,7 +19,7 @@ from latticegraph.errors import DataError
 from latticegraph.hub.codes import decode_rows, encode_rows
 from latticegraph.hub.inference import Prediction, run_student
 from latticegraph.hub.stored_model import StoredModel
-from latticegraph.teachers.progress import show_progress as progress_display
+from latticegraph.progress import show_progress as progress_display
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

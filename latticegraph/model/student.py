@@ -28,6 +28,7 @@ START_CELLS = 2**17
 START_BATCH = 32
 # Samples that gain and offset of the surface and the scale of the features are measured on where no
 # readout is fitted: a mean needs fewer than a regression.
+COVARIANCE_ROWS = 16_384
 CALIBRATION_SAMPLES = 1024
 
 
@@ -139,10 +140,14 @@ class Student(nn.Module):
         """
         self.mean_D.copy_(source_BD.mean(0))
         self.target_mean_D.copy_(target_BD.mean(0))
-        centred = (source_BD - self.mean_D).double()
-        self.std.copy_(centred.square().mean().sqrt())
+        # In blocks: a copy in float64 of all rows would take twice their memory.
+        covariance_DD = source_BD.new_zeros(source_BD.shape[1], source_BD.shape[1]).double()
+        for part_BD in source_BD.split(COVARIANCE_ROWS):
+            centred = (part_BD - self.mean_D).double()
+            covariance_DD += centred.T @ centred / len(source_BD)
+        self.std.copy_(covariance_DD.diagonal().mean().sqrt())
         if self.transformer is not None and self.settings.transformer.init == "pca":
-            variances, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+            variances, vectors = torch.linalg.eigh(covariance_DD)
             kept = variances.flip(0)[: self.surface_width].mean().sqrt() / self.std
             self.transformer.start_from(vectors.T.flip(0).to(self.std.dtype), float(kept))
         mapper = self.settings.mapper

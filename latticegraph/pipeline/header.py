@@ -24,6 +24,8 @@ COPIES_OF_PARAMETERS = 5
 # Their mean, and what it stands in for while it is validated.
 COPIES_OF_AVERAGE = 2
 CGROUP = Path("/sys/fs/cgroup")
+# Loss terms that read states, gates or changes of all cells, beside those of the gates.
+OF_STATES = ("emergence", "dynamics", "spatial", "sparsity")
 
 
 def expected_memory(
@@ -181,11 +183,27 @@ def _time(config: Config, student: Student, graph: LatticeGraph, device: torch.d
     sums = expected_ms(backend, stencils, channels, batch)
     one = expected_update_ms(sums, graph.num_cells, channels, batch, settings.dynamics.steps)
     seconds = training.accumulate * one / 1000
+    if isinstance(student.dynamics, Lattice3D) and not reads_whole_lattice(config):
+        cone = student.dynamics.cones.made(settings.dynamics.steps)
+        seconds *= 1.0 if cone is None else cone.share
     line = f"time: about {seconds:.2g} s per update"
     if all(phase.updates for phase in training.phases):
         updates = sum(phase.updates for phase in training.phases)
         line += f", {seconds * updates / 60:.2g} min for {updates:,} updates"
+        line += ", and as long for the frozen lattice" * (config.report.attribution == "full")
     return [f"{line} (cost model of two CPU cores)"]
+
+
+def reads_whole_lattice(config: Config) -> bool:
+    """Whether a loss term may read more of the lattice than the output face.
+
+    Args:
+        config: weights of the terms, those of all phases included; a term of another file may.
+    """
+    losses, gating = config.losses, config.model.gating
+    weights = [losses.weights(), *(phase.losses for phase in config.training.phases)]
+    asked = any(found.get(name, 0) > 0 for found in weights for name in OF_STATES)
+    return asked or bool(losses.extra) or gating.balance_weight > 0 or gating.z_weight > 0
 
 
 def _reason(config: Config, graph: LatticeGraph, device: torch.device) -> str:

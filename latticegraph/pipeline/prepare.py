@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation import divide_cells, resolve_backend
+from latticegraph.aggregation.memory import GIB
 from latticegraph.config import Config
 from latticegraph.data import Sample, Splits, load_samples
 from latticegraph.distributed import ALONE, Processes
+from latticegraph.errors import ConfigError
 from latticegraph.hub import TeacherIdentity
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student, build_student
+from latticegraph.pipeline.header import available_gb
 from latticegraph.pipeline.size import check_size
 from latticegraph.teachers import EmbeddingCache, build_teacher
 from latticegraph.training import EmbeddingPairs
@@ -29,6 +32,8 @@ from latticegraph.training.origin import TextDigests
 from latticegraph.training.plan import TrainingPlan
 
 _log = logging.getLogger(__name__)
+
+SAID_FROM_GB = 0.1
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ def prepare(config: Config, device: torch.device, processes: Processes = ALONE) 
         CacheError: the cache is damaged or cannot be written.
     """
     splits = load_text(config)
+    check_embeddings(config, splits)
     notes = Path(config.teacher.cache_dir).expanduser() / "teachers"
     cache = EmbeddingCache(config.teacher, build_teacher(config.teacher, device.type, notes))
     parts = (splits.train, splits.validation, splits.heldout)
@@ -150,6 +156,33 @@ def prepare(config: Config, device: torch.device, processes: Processes = ALONE) 
     return Prepared(
         config, device, splits, cache, train, validation, heldout, hit_rate=cache.hit_rate
     )
+
+
+def check_embeddings(config: Config, splits: Splits) -> None:
+    """Refuse text whose embeddings the memory has no room for, before the teacher is asked.
+
+    Args:
+        config: the section teacher applies.
+        splits: all text.
+
+    Raises:
+        ConfigError: naming what is needed and what there is.
+    """
+    parts = (splits.train, splits.validation, splits.heldout)
+    texts = len(
+        {text for part in parts for sample in part for text in (sample.source, sample.target)}
+    )
+    needed = 4 * texts * config.teacher.dimension / GIB
+    available = available_gb(torch.device("cpu"))
+    if available is not None and needed > available:
+        raise ConfigError(
+            "data.train",
+            f"expected text whose embeddings fit into the {available:.1f} GB free, got {texts:,} "
+            f"texts, which take {needed:.1f} GB",
+            "Use less text, or a teacher of fewer dimensions",
+        )
+    if needed > SAID_FROM_GB:
+        _log.info("memory: %.1f GB for the embeddings of %s texts", needed, f"{texts:,}")
 
 
 def _say_cut(config: Config, cache: EmbeddingCache, parts: Sequence[Sequence[Sample]]) -> None:
@@ -179,7 +212,11 @@ def embed_samples(cache: EmbeddingCache, parts: Sequence[Sequence[Sample]]) -> l
     all_ND = torch.from_numpy(cache.embed(list(row_of)))
 
     def rows(texts: Iterable[str]) -> Tensor:
-        return all_ND[[row_of[text] for text in texts]]
+        places = [row_of[text] for text in texts]
+        first = places[0]
+        if places == list(range(first, first + len(places))):
+            return all_ND[first : first + len(places)]  # a view: nothing is held twice
+        return all_ND[places]
 
     pairs = []
     for part in parts:

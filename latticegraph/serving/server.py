@@ -14,10 +14,10 @@ from latticegraph.data.lines import numbered_lines
 from latticegraph.decoding import TextDecoder
 from latticegraph.errors import ConfigError
 from latticegraph.hub import LatticeModel
+from latticegraph.progress import show_progress
 from latticegraph.serving.app import create_app
 from latticegraph.serving.engine import Engine
 from latticegraph.serving.settings import ServeSettings, check_address
-from latticegraph.teachers.progress import show_progress
 
 _log = logging.getLogger(__name__)
 BACKLOG = 2048

@@ -1,4 +1,7 @@
-"""Embeddings on disk, so that every text is embedded once. Shape suffixes: B texts, D width."""
+"""Embeddings on disk, so that every text is embedded once.
+
+Shape suffixes: B texts, U different texts, D width.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ import numpy as np
 
 from latticegraph.config import TeacherSettings
 from latticegraph.errors import TeacherError
-from latticegraph.teachers.progress import show_progress
+from latticegraph.progress import duration, show_progress
 from latticegraph.teachers.protocol import Embeddings, Teacher
 from latticegraph.teachers.store import RowStore, text_digest
 
 logger = logging.getLogger(__name__)
 
 BLOCK_TEXTS = 256
+READ_TOGETHER = 8192  # rows that are held twice
+SAID_ABOVE = 5.0  # seconds
 _OLD_FOLDER = re.compile(r"[0-9a-f]{64}")
 
 
@@ -74,47 +79,74 @@ class EmbeddingCache:
         """
         self._name_old_folders()
         text_of = {text_digest(text): text for text in texts}
-        row_of, damaged = self._store.read(list(text_of))
-        if damaged:
-            logger.warning(
-                "%s of %s embeddings in '%s' are damaged and are computed again",
-                len(damaged),
-                len(text_of),
-                self.folder,
-            )
+        keys, different = list(text_of), list(text_of.values())
+        rows_UD, missing = self._read(keys)
         # Sorted by length for batches without padding, by text for a fixed order.
-        missing = sorted(
-            (key for key in text_of if key not in row_of),
-            key=lambda key: (len(text_of[key]), text_of[key]),
-        )
-        self.hits += len(row_of)
+        missing.sort(key=lambda place: (len(different[place]), different[place]))
+        self.hits += len(keys) - len(missing)
         self.misses += len(missing)
         if missing:
             self._store.check_room(len(missing))
-            row_of |= self._embed_missing(missing, text_of)
-        embeddings_BD = np.empty((len(texts), self.teacher.dimension), dtype=np.float32)
-        for row_D, text in zip(embeddings_BD, texts, strict=True):
-            row_D[:] = row_of[text_digest(text)]
-        return embeddings_BD
+            self._say_what_comes([different[place] for place in missing], len(keys))
+            self._embed_missing(missing, keys, different, rows_UD)
+        if len(keys) == len(texts):
+            return rows_UD
+        place_of = {key: place for place, key in enumerate(keys)}
+        return rows_UD[[place_of[text_digest(text)] for text in texts]]
+
+    def _say_what_comes(self, texts: Sequence[str], asked: int) -> None:
+        """How long the teacher will take, where that can be told and is worth it."""
+        seconds = self.teacher.expected_seconds(texts)
+        if seconds is not None and seconds > SAID_ABOVE:
+            logger.info(
+                "teacher: %s of %s texts to embed, about %s",
+                f"{len(texts):,}",
+                f"{asked:,}",
+                duration(seconds),
+            )
+
+    def _read(self, keys: list[bytes]) -> tuple[Embeddings, list[int]]:
+        """The stored rows, in their places, and the places whose rows must be computed."""
+        found_UD = np.empty((len(keys), self.teacher.dimension), dtype=np.float32)
+        missing: list[int] = []
+        damaged = 0
+        for start in range(0, len(keys), READ_TOGETHER):
+            block = keys[start : start + READ_TOGETHER]
+            row_of, wrong = self._store.read(block)
+            damaged += len(wrong)
+            for place, key in enumerate(block, start=start):
+                if key in row_of:
+                    found_UD[place] = row_of[key]
+                else:
+                    missing.append(place)
+        if damaged:
+            logger.warning(
+                "%s of %s embeddings in '%s' are damaged and are computed again",
+                damaged,
+                len(keys),
+                self.folder,
+            )
+        return found_UD, missing
 
     def _embed_missing(
-        self, keys: list[bytes], text_of: dict[bytes, str]
-    ) -> dict[bytes, Embeddings]:
-        row_of: dict[bytes, Embeddings] = {}
-        with show_progress(f"embedding with {self.teacher.name}", len(keys)) as progress:
-            for start in range(0, len(keys), self._block):
-                block = keys[start : start + self._block]
+        self, missing: list[int], keys: list[bytes], texts: Sequence[str], rows_UD: Embeddings
+    ) -> None:
+        """Compute rows and put them into their places, in memory and on disk."""
+        with show_progress(f"embedding with {self.teacher.name}", len(missing)) as progress:
+            for start in range(0, len(missing), self._block):
+                block = missing[start : start + self._block]
                 # Another process may have embedded them while this one was at earlier blocks.
-                found, _ = self._store.read(block)
+                found, _ = self._store.read([keys[place] for place in block])
                 progress(len(found))
-                wanted = [key for key in block if key not in found]
-                row_of |= found
+                for place in block:
+                    if keys[place] in found:
+                        rows_UD[place] = found[keys[place]]
+                wanted = [place for place in block if keys[place] not in found]
                 if wanted:
-                    rows_BD = self.teacher.encode([text_of[key] for key in wanted], progress)
-                    self._check_rows(rows_BD, len(wanted))
-                    self._store.append(wanted, rows_BD)
-                    row_of |= zip(wanted, rows_BD, strict=True)
-        return row_of
+                    new_BD = self.teacher.encode([texts[place] for place in wanted], progress)
+                    self._check_rows(new_BD, len(wanted))
+                    self._store.append([keys[place] for place in wanted], new_BD)
+                    rows_UD[wanted] = new_BD
 
     def _check_rows(self, rows_BD: Embeddings, count: int) -> None:
         shape = (count, self.teacher.dimension)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from latticegraph.progress import ProgressCallback
+
 Embeddings = NDArray[np.float32]
-ProgressCallback = Callable[[int], None]
 TokenCounter = Callable[[Sequence[str]], list[int]]
 
 
@@ -64,6 +65,14 @@ class Teacher(ABC):
             texts: any number of texts.
         """
         return 0
+
+    def expected_seconds(self, texts: Sequence[str]) -> float | None:
+        """About how long :meth:`encode` will take for ``texts``; None where it cannot tell.
+
+        Args:
+            texts: any number of texts.
+        """
+        return None
 
     def load(self) -> None:  # noqa: B027
         """Load now what the first text would load; nothing by default."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
+import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -183,10 +186,10 @@ def test_load_file_reports_a_file_that_cannot_be_read(
     path = tmp_path / "a.txt"
     path.write_text("Text.", encoding="utf-8")
 
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, mode: str) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=r"expected a readable file, got: Permission denied"):
         load_file(path, "reconstruction")
 
@@ -267,3 +270,22 @@ def test_text_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         path.write_bytes(content)
         with pytest.raises(DataError, match="expected at most 5 bytes of text, got more"):
             load_file(path, "reconstruction")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_file_shows_progress_and_is_never_held_as_a_whole(
+    packed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / ("a.txt.gz" if packed else "a.txt")
+    rows = b"".join(random.Random(i).randbytes(7_500).hex().encode() + b"\n" for i in range(1200))
+    path.write_bytes(gzip.compress(rows, 1) if packed else rows)
+    del rows
+    tracemalloc.start()
+    count = sum(1 for _ in lines.numbered_lines(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 1200
+    assert peak < 2_000_000  # of 18 MB
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) >= 5
+    assert re.fullmatch(rf"reading {path.name}: (\d+) of \1 MB", said[-1])

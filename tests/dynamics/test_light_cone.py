@@ -100,7 +100,7 @@ def test_output_and_gradients_are_those_of_the_whole_lattice(
     dynamics, graph = make(5, backend, lattice, **model)
     wanted, gradients = output_and_gradients(dynamics, graph, whole=True)
     found, mine = output_and_gradients(dynamics, graph, whole=False)
-    assert dynamics._cones.made(5) is not None
+    assert dynamics.cones.made(5) is not None
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
     for name, gradient in gradients.items():
         torch.testing.assert_close(mine[name], gradient, rtol=1e-9, atol=1e-10, msg=name)
@@ -120,7 +120,7 @@ def test_table_of_pairs_holds_the_edges(boundary: str, rows: int) -> None:
 
 def test_only_cells_that_matter_are_computed() -> None:
     dynamics, graph = make(4)
-    cone = dynamics._cones.made(4)
+    cone = dynamics.cones.made(4)
     assert cone is not None
     depths = [sorted(set(graph.depth_N[s.after.varying_n].tolist())) for s in cone.steps]
     assert depths == [[1], [2], [3], [4]]  # as many steps as planes: one plane in each

@@ -13,6 +13,8 @@ from latticegraph.aggregation.cost import expected_ms
 from latticegraph.config import Config
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
+from latticegraph.losses.objective import WHOLE_LATTICE
+from latticegraph.losses.term import LossTerm
 from latticegraph.model import Student
 from latticegraph.pipeline import dry_run, header
 from latticegraph.pipeline.describe_run import describe
@@ -225,3 +227,31 @@ def test_describe_warns_of_samples_that_stop_before_their_input_arrives(
     config = make_config(*(f"model.dynamics.{setting}" for setting in dynamics))
     found = [w for w in describe(config)["warnings"] if w.startswith("model.dynamics.min_steps")]
     assert len(found) == warned
+
+
+def test_terms_of_states_are_those_that_declare_to_read_them() -> None:
+    found = {
+        term.__module__.rpartition(".")[2]
+        for term in LossTerm.__subclasses__()
+        if term.__module__.startswith("latticegraph.losses") and WHOLE_LATTICE & set(term.reads)
+    }
+    assert found == {*header.OF_STATES, "gates"}
+
+
+def test_header_reckons_with_the_light_cone_where_terms_read_the_output_alone(
+    make_config: Make,
+) -> None:
+    none = [f"losses.{name}=0" for name in header.OF_STATES]
+    cross = ("model.dynamics.steps=2", "model.dynamics.min_steps=2")
+    config, student, graph = built(make_config(*cross, *none))
+    whole = make_config(*cross)
+    seconds = [
+        float(header_lines(changed, student, graph, CPU)[3].split()[2])
+        for changed in (config, whole)
+    ]
+    cone = student.dynamics.cones.made(2)
+    assert cone is not None
+    assert cone.share < 0.7
+    assert seconds[0] == pytest.approx(cone.share * seconds[1], rel=0.1)  # two digits are printed
+    full = make_config("report.attribution=full")
+    assert "and as long for the frozen lattice" in header_lines(*built(full), CPU)[3]

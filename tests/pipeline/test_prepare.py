@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from latticegraph.config import Config
+from latticegraph.data import Sample
 from latticegraph.errors import ConfigError, GraphError
-from latticegraph.pipeline.prepare import build_model, prepare, text_fingerprint
+from latticegraph.pipeline import prepare as module
+from latticegraph.pipeline.prepare import build_model, embed_samples, prepare, text_fingerprint
 
 CPU = torch.device("cpu")
 
@@ -65,3 +67,31 @@ def test_text_fingerprint_depends_on_learned_text_alone(
     assert text_fingerprint(replace(splits, train=splits.train[1:])) != own
     other = replace(splits.train[0], source="another text")
     assert text_fingerprint(replace(splits, train=(other, *splits.train[1:]))) != own
+
+
+def test_prepare_refuses_text_whose_embeddings_do_not_fit_before_it_asks_the_teacher(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the teacher is asked")
+
+    monkeypatch.setattr(module, "available_gb", lambda device: 1e-9)
+    monkeypatch.setattr(module, "build_teacher", never)
+    with pytest.raises(ConfigError, match=r"data\.train: expected text whose embeddings fit into"):
+        prepare(make_config(), CPU)
+
+
+def test_rows_of_consecutive_texts_are_views_and_others_are_in_order() -> None:
+    known_ND = torch.arange(12.0).view(6, 2)
+
+    class Cache:
+        def embed(self, texts: list[str]) -> np.ndarray:
+            return known_ND[[int(text) for text in texts]].numpy()
+
+    first = [Sample(str(i), str(i), "g") for i in range(4)]
+    second = [Sample("5", "1", "h"), Sample("4", "5", "h")]
+    one, two = embed_samples(Cache(), [first, second])  # type: ignore[arg-type]
+    assert torch.equal(one.source_ND, known_ND[:4])
+    assert one.source_ND.untyped_storage().size() > one.source_ND.numel() * 4  # of all rows
+    assert torch.equal(two.source_ND, known_ND[[5, 4]])
+    assert torch.equal(two.target_ND, known_ND[[1, 5]])

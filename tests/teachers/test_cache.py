@@ -222,3 +222,32 @@ def test_folders_of_an_earlier_version_are_named(
     (message,) = caplog.messages
     assert f"'{old}' holds embeddings (0.0 MB) of an earlier version" in message
     assert (old / "rows.f32").exists()
+
+
+def test_embed_says_beforehand_how_long_the_teacher_will_take(
+    cache_settings: TeacherSettings, teacher: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    teacher.expected_seconds = lambda texts: 60.0 * len(texts)
+    cache = EmbeddingCache(cache_settings, teacher)
+    with caplog.at_level("INFO"):
+        cache.embed(["a", "bb"])
+        cache.embed(["bb", "c c", "bb", "d"])
+        cache.embed(["a"])
+    said = [record.message for record in caplog.records]
+    assert said == [
+        "teacher: 2 of 2 texts to embed, about 2 min",
+        "teacher: 2 of 3 texts to embed, about 2 min",
+    ]
+
+
+def test_embed_reads_more_rows_than_are_read_together(
+    cache_settings: TeacherSettings, teacher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latticegraph.teachers.cache.READ_TOGETHER", 3)
+    texts = ["x" * n for n in range(1, 11)]
+    first = EmbeddingCache(cache_settings, teacher).embed(texts)
+    asked = list(teacher.asked)
+    again = EmbeddingCache(cache_settings, teacher).embed([*texts[::-1], texts[0]])
+    assert teacher.asked == asked
+    np.testing.assert_array_equal(first[:, 0], range(1, 11))
+    np.testing.assert_array_equal(again, first[[*range(9, -1, -1), 0]])

@@ -12,7 +12,11 @@ import pytest
 import torch
 
 from latticegraph.errors import TeacherError
-from latticegraph.teachers.encoder import EncoderChoices, EncoderTeacher
+from latticegraph.teachers.encoder import (
+    OPERATIONS_PER_SECOND,
+    EncoderChoices,
+    EncoderTeacher,
+)
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling
 from tests.teachers.conftest import LengthTeacher
@@ -281,3 +285,15 @@ def test_teacher_without_tokens_counts_texts() -> None:
     teacher.load()
     assert teacher.max_tokens is None
     assert teacher.token_counter()(["one", "two words"]) == [1, 1]
+
+
+def test_expected_time_counts_the_weights_that_are_multiplied(encoder_folder: Path) -> None:
+    teacher = make(encoder_folder)
+    attention, feed_forward = 4 * (32 * 32 + 32), 32 * 64 + 64 + 64 * 32 + 32
+    weights = 2 * (attention + feed_forward + 2 * 2 * 32) + 2 * 32  # norms, one behind the tables
+    tokens = 8 + 16  # 2 + 3 // 4 and 2 + 40 // 4, in steps of 8
+    seconds = 2 * weights * tokens / (OPERATIONS_PER_SECOND * torch.get_num_threads())
+    assert teacher.expected_seconds(["dog", "x" * 40]) == pytest.approx(seconds)
+    teacher.device = torch.device("cuda")
+    assert teacher.expected_seconds(["dog"]) is None
+    assert LengthTeacher().expected_seconds(["dog"]) is None

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from latticegraph.teachers.progress import _duration, show_progress
+from latticegraph.progress import duration, show_progress
 
 
 def shown(total: int, terminal: bool) -> str:
@@ -44,4 +44,4 @@ def test_show_progress_is_quiet_for_short_passes() -> None:
 def test_time_left_is_told_in_minutes_from_a_minute_and_a_half_on(
     seconds: float, text: str
 ) -> None:
-    assert _duration(seconds) == text
+    assert duration(seconds) == text
