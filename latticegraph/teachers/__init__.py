@@ -1,8 +1,9 @@
 """Teachers: frozen maps from text to embeddings, and the cache of what they gave."""
 
+from latticegraph.progress import ProgressCallback
 from latticegraph.teachers.build import build_teacher
 from latticegraph.teachers.cache import EmbeddingCache
-from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher, TokenCounter
+from latticegraph.teachers.protocol import Embeddings, Teacher, TokenCounter
 
 __all__ = [
     "EmbeddingCache",

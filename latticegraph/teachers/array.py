@@ -13,7 +13,8 @@ import numpy as np
 from latticegraph.config import TeacherSettings
 from latticegraph.digests import file_sha256
 from latticegraph.errors import TeacherError
-from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
+from latticegraph.progress import ProgressCallback
+from latticegraph.teachers.protocol import Embeddings, Teacher
 
 
 class ArrayTeacher(Teacher):

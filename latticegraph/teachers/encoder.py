@@ -16,11 +16,12 @@ import torch
 
 from latticegraph.digests import text_sha256
 from latticegraph.errors import TeacherError
+from latticegraph.progress import ProgressCallback
 from latticegraph.teachers.folder_notes import FolderFacts, folder_stamp, noted, noted_facts
 from latticegraph.teachers.load_encoder import encoder_width, load_model, load_tokenizer
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling, pool
-from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher, TokenCounter
+from latticegraph.teachers.protocol import Embeddings, Teacher, TokenCounter
 
 LENGTH_STEP = 8
 BYTES_PER_TOKEN = 4

@@ -19,8 +19,9 @@ from latticegraph.errors import LatticeGraphError
 from latticegraph.evaluation import read_sts
 from latticegraph.hub import LatticeModel
 from latticegraph.pipeline import fit
+from latticegraph.progress import ProgressCallback
 from latticegraph.teachers.cache import EmbeddingCache
-from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
+from latticegraph.teachers.protocol import Embeddings, Teacher
 from latticegraph.training.checkpoint import read_checkpoint
 from tests.fuzz.conftest import cases, damaged, outcome
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from latticegraph.config import TeacherSettings
-from latticegraph.teachers.protocol import Embeddings, ProgressCallback, Teacher
+from latticegraph.progress import ProgressCallback
+from latticegraph.teachers.protocol import Embeddings, Teacher
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog", "sat", "ran", "far"]
 
