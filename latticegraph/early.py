@@ -28,13 +28,13 @@ def check_paths(config: Config) -> None:
     for name in (*data.train, *files):
         check_source(name)
     if teacher.kind == "array":
-        for key in ("name", "texts"):
+        for key in ("name",) if teacher.texts is None else ("name", "texts"):
             path = Path(str(getattr(teacher, key))).expanduser()
-            if not path.is_file():
+            if not (path.is_file() or (key == "name" and path.is_dir())):
                 raise TeacherError(
                     f"teacher.{key}",
                     f"expected a file, got '{path}', which is not there",
-                    "Set it to the array, or to the text that owns its rows",
+                    "Set it to the rows, or to the text that owns them",
                 )
     check_writable(Path(config.run.output_dir).expanduser(), "run.output_dir")
 

