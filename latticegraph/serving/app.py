@@ -15,6 +15,7 @@ from latticegraph.serving.engine import Engine
 from latticegraph.serving.errors import declared, handle_errors
 from latticegraph.serving.guard import OPEN, Guard
 from latticegraph.serving.page import page_router
+from latticegraph.serving.routes_page import routes_router
 from latticegraph.serving.schemas import Info, ModelList, State
 from latticegraph.serving.service import Service
 from latticegraph.serving.settings import ServeSettings
@@ -46,12 +47,15 @@ def create_app(
         yield
         await service.stop()
 
-    app = FastAPI(title="latticegraph", description=_ABOUT, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="latticegraph", description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.add_middleware(Guard, settings=settings, metrics=service.metrics)
     handle_errors(app)
     app.include_router(vector_router(service))
     app.include_router(_state_router(service))
     app.include_router(page_router())
+    app.include_router(routes_router(lambda: app.openapi()))
     app.openapi = lambda: _openapi(app, service)  # type: ignore[method-assign]
     app.state.service = service
     return app

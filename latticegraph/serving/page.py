@@ -13,7 +13,7 @@ FILES = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
 }
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -29,7 +29,7 @@ def page_router() -> APIRouter:
     for path, (name, kind) in FILES.items():
 
         async def answer(name: str = name, kind: str = kind) -> Response:
-            return Response((FOLDER / name).read_bytes(), media_type=kind, headers=_HEADERS)
+            return Response((FOLDER / name).read_bytes(), media_type=kind, headers=HEADERS)
 
         router.add_api_route(
             path, answer, response_class=Response, name=name, include_in_schema=False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import json
+import re
 import socket
 import threading
 import time
@@ -156,7 +158,22 @@ def test_state_routes(client):
     assert (info["face"], info["face_axes"]) == ([4, 5], ["y", "z"])
     assert (info["code"], info["embedding"], info["max_tokens"]) == (CODE, WIDTH, 20)
     assert (info["bank"], info["needs_key"]) == (3, False)
-    assert "swagger" in client.get("/docs").text
+
+
+def test_docs_page_shows_every_route_and_asks_nobody_else(client):
+    answer = client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    page, schema = answer.text, client.get("/openapi.json").json()
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            assert f"<code>{method.upper()} {path}</code>" in page
+            for status, response in operation["responses"].items():
+                assert f"{status} {html.escape(response['description'])}" in page
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=\"(?!/)", page)
+    assert "$ref" not in page
+    assert f'"minItems": {CODE}' in page
 
 
 def test_metrics_count_requests_tokens_and_batches(client, app):
