@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ def routes_page(schema: Mapping[str, Any]) -> str:
         f"<title>{title}: routes</title>",
         '<link rel="stylesheet" href="/page.css">\n</head>\n<body>\n<main>',
         f"<header><h1>{title}: routes</h1>",
-        f"<p>{html.escape(schema['info']['description']).replace('`', '')} ",
+        f"<p>{_prose(schema['info']['description'])} ",
         '<a href="/openapi.json">The schema as JSON</a>, <a href="/">a page to try it</a>.</p>',
         "</header>",
     ]
@@ -73,9 +74,14 @@ def _details(title: str, content: Mapping[str, Any], schemas: Mapping[str, Any])
     found = []
     for kind, holder in content.items():
         shown = json.dumps(_resolved(holder.get("schema", {}), schemas), indent=2)
-        summary = f"<summary>{html.escape(title)} ({html.escape(kind)})</summary>"
+        summary = f"<summary>{_prose(title)} ({html.escape(kind)})</summary>"
         found.append(f"<details>{summary}<pre>{html.escape(shown, quote=False)}</pre></details>")
-    return found or [f'<p class="note">{html.escape(title)}</p>']
+    return found or [f'<p class="note">{_prose(title)}</p>']
+
+
+def _prose(text: str) -> str:
+    """Text with code between backticks."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))
 
 
 def _resolved(value: Any, schemas: Mapping[str, Any]) -> Any:
