@@ -1,6 +1,8 @@
 """Time of a student with and without the light cone, in turn, and the largest difference.
 
-Run ``python benchmarks/light_cone.py --config configs/8cube_near.yaml --json FILE``.
+Run ``python benchmarks/light_cone.py --config configs/8cube_near.yaml --json FILE`` for an
+untrained student, with ``--model runs/8cube/model`` for a trained one. Inputs are normal, with the
+mean and the deviation of the embeddings that a model was trained on.
 """
 
 from __future__ import annotations
@@ -26,13 +28,17 @@ def main() -> int:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description="Time with and without the light cone.")
     parser.add_argument("--config", default="configs/8cube.yaml", metavar="FILE")
+    parser.add_argument("--model", metavar="DIR", help="a saved model in place of an untrained one")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128, 256], metavar="B")
     parser.add_argument("--repeats", type=int, default=9, metavar="N")
     parser.add_argument("--json", metavar="FILE", help="also write the rows as JSON")
     options = parser.parse_args()
     tune_process()
-    rows = measure(options.config, options.set, options.batches, options.repeats)
+    rows = []
+    for batch in options.batches:
+        student = stored(options.model) if options.model else untrained(options, batch)
+        rows += measure(student, batch, options.repeats)
     sys.stdout.write("batch  pass      whole ms  cone ms  ratio  largest difference\n")
     for row in rows:
         sys.stdout.write(
@@ -44,10 +50,8 @@ def main() -> int:
     return 0
 
 
-def measure(
-    config_file: str, overrides: list[str], batches: list[int], repeats: int
-) -> list[dict[str, Any]]:
-    """One row per batch and kind of pass; medians over passes made in turn."""
+def untrained(options: argparse.Namespace, batch: int) -> Student:
+    """A student with random weights, its readout included."""
     import torch
 
     from latticegraph.aggregation import resolve_backend
@@ -55,18 +59,30 @@ def measure(
     from latticegraph.lattice import LatticeGraph
     from latticegraph.model import build_student
 
-    config = load_config(config_file, overrides)
+    config = load_config(options.config, options.set)
     graph = LatticeGraph.build(config.lattice)
-    rows: list[dict[str, Any]] = []
-    for batch in batches:
-        torch.manual_seed(0)
-        backend = resolve_backend(config.model, graph, batch, "cpu")
-        width = config.teacher.dimension
-        student = build_student(config.model, graph, width, backend=backend)
-        if student.extractor.correction is not None:
-            torch.nn.init.normal_(student.extractor.correction.weight, std=0.03)
-        rows += _rows(student, torch.randn(batch, width), repeats)
-    return rows
+    torch.manual_seed(0)
+    backend = resolve_backend(config.model, graph, batch, "cpu")
+    student = build_student(config.model, graph, config.teacher.dimension, backend=backend)
+    if student.extractor.correction is not None:
+        torch.nn.init.normal_(student.extractor.correction.weight, std=0.03)
+    return student
+
+
+def stored(folder: str) -> Student:
+    """The student of a saved model."""
+    from latticegraph import LatticeModel
+
+    return LatticeModel.from_pretrained(folder).student
+
+
+def measure(student: Student, batch: int, repeats: int) -> list[dict[str, Any]]:
+    """One row per kind of pass; medians over passes made in turn."""
+    import torch
+
+    torch.manual_seed(0)
+    source_BD = student.mean_D + student.std * torch.randn(batch, student.teacher_dimension)
+    return _rows(student, source_BD, repeats)
 
 
 def _rows(student: Student, source_BD: Tensor, repeats: int) -> list[dict[str, Any]]:
