@@ -17,6 +17,7 @@ from latticegraph.training.callbacks.records import (
 )
 from latticegraph.training.callbacks.run_log import RunLog
 from latticegraph.training.machine import peak_memory_mb
+from latticegraph.training.progress import Reason
 from latticegraph.training.state import Callback, TrainingState, ValidationResult
 
 
@@ -87,6 +88,11 @@ class Logging(Callback):
         for warning in found:
             self._log.write(head("warning", state) | warning)
             self._console.warning(warning["message"])
+
+    def on_end(self, state: TrainingState, reason: Reason) -> None:
+        """Write the last record, unless the run will be resumed."""
+        if self._log is not None and reason != "interrupted":
+            self._log.write(head("end", state) | {"reason": reason})
 
     def close(self) -> None:
         """Close the log and the console."""
