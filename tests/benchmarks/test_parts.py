@@ -165,3 +165,22 @@ def test_cuda_without_a_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(LatticeGraphError, match="--device: expected a CUDA device, got none"):
         part("measure").measure_all(SimpleNamespace(device="cuda"))
+
+
+def test_monitoring_is_turned_off_in_every_second_epoch(tmp_path: Path) -> None:
+    overrides = ["report.dashboard_every=1e-9", "training.log_every=2", "teacher.dimension=24"]
+    tiny = str(FOLDER.parent / "configs" / "tiny.yaml")
+    monitoring = part("monitoring")
+    result = monitoring.measure(tiny, overrides, samples=260, validation=30, rounds=2)
+    assert result["updates"] == 4
+    assert [len(result["epochs"][kind]) for kind in ("off", "on")] == [2, 2]
+    assert result["on_s"] > result["off_s"] > 0
+    assert result["share"] == result["epoch_share"] + result["shares_share"]
+
+
+def test_recording_on_disk_keeps_the_trajectory_out_of_memory() -> None:
+    recording = part("recording")
+    tiny = str(FOLDER.parent / "configs" / "tiny.yaml")
+    rows = [recording.measure(tiny, [], 20, 8, case) for case in recording.CASES]
+    assert [row["trajectory_mb"] for row in rows] == [5 * 8 * 60 * 20 * 4 / 2**20] * 3
+    assert all(row["peak_mb"] > 50 for row in rows)
