@@ -1,11 +1,18 @@
-"""What monitoring costs: epochs of one run with and without it, in turn.
+"""What monitoring costs: parts of one run with and without it, in turn.
 
-Run ``python benchmarks/monitoring.py --config configs/8cube.yaml --json FILE``. An epoch is timed
-from the end of one validation to the end of the next. Without monitoring there are no running
-means, no log, no gradient norms, no look into the cube, no spread of the embeddings, no decoded
-examples and no page; the validation itself stays, as it chooses the best checkpoint. The share of
-the gradient of every term is rare (``training.shares_every``), so an update with it is timed by
-itself and its excess spread over that many updates.
+Run ``python benchmarks/monitoring.py --config configs/8cube.yaml --json FILE``. Four parts are
+measured, each beside the same work without it, and divided by the time of the updates between two
+of them:
+
+- log lines: stretches of ``training.log_every`` updates, with running means, gradient norms, the
+  record, and TensorBoard, or without;
+- validations: with a look into the cube, the spread of the embeddings, decoded examples and their
+  records, or without; the validation itself stays, as it chooses the best checkpoint;
+- shares: updates with and without the gradient of every term (``training.shares_every``);
+- the page: ``dashboard.html`` of the run's log, every ``report.dashboard_every`` seconds.
+
+Seconds are those of the process (CPU time of all its threads), which other work on the machine
+hardly touches; those of the clock stand beside them in the JSON.
 """
 
 from __future__ import annotations
@@ -22,6 +29,8 @@ from typing import TYPE_CHECKING, Any
 from latticegraph.startup import tune_process
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from latticegraph.config import Config
     from latticegraph.training import EmbeddingTrainer
 
@@ -33,65 +42,108 @@ def main() -> int:
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--samples", type=int, default=11_439, metavar="N")
     parser.add_argument("--validation", type=int, default=602, metavar="N")
-    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="epochs of each kind")
+    parser.add_argument("--stretches", type=int, default=24, metavar="N", help="of each kind")
+    parser.add_argument("--rounds", type=int, default=6, metavar="N", help="of the other parts")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     options = parser.parse_args()
     tune_process()
     result = measure(
-        options.config, options.set, options.samples, options.validation, options.rounds
+        options.config,
+        options.set,
+        options.samples,
+        options.validation,
+        options.stretches,
+        options.rounds,
     )
-    sys.stdout.write(
-        "epoch of {updates} updates: {off_s:.2f} s without, {on_s:.2f} s with monitoring: "
-        "{epoch_share:+.2%}\nshare of each term in the gradient: {shares_share:.2%} of the time\n"
-        "together: {share:+.2%}\n".format(**result)
-    )
+    for name, share in result["shares"].items():
+        sys.stdout.write(f"{name:12s} {share:+.2%} of the time of the updates\n")
+    sys.stdout.write(f"{'together':12s} {result['share']:+.2%}\n")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2), encoding="utf-8")
     return 0
 
 
 def measure(
-    config_file: str, overrides: list[str], samples: int, validation: int, rounds: int
+    config_file: str,
+    overrides: list[str],
+    samples: int,
+    validation: int,
+    stretches: int,
+    rounds: int,
 ) -> dict[str, Any]:
-    """Median seconds of an epoch of each kind, and what monitoring adds as a share of them."""
+    """What every part of monitoring adds, as a share of the time of the updates."""
     from latticegraph.config import load_config
+    from latticegraph.dashboard import write_dashboard
+    from latticegraph.pipeline.live_dashboard import LARGEST_SHARE
     from latticegraph.training.machine import training_session
 
     config = load_config(config_file, overrides)
-    batch = config.training.batch_size * config.training.accumulate
-    updates = samples // batch
-    phase = config.training.phases[-1].model_copy(
-        update={"updates": (2 * rounds + 1) * updates, "epochs": 0}
+    settings = config.training
+    per_epoch = samples // (settings.batch_size * settings.accumulate)
+    phase = settings.phases[-1].model_copy(
+        update={"updates": (2 * stretches + 1) * settings.log_every, "epochs": 0}
     )
-    training = config.training.model_copy(update={"phases": (phase,)})
+    training = settings.model_copy(update={"phases": (phase,), "validate_every": 10**6})
     run = config.run.model_copy(update={"device": "cpu"})
     config = config.model_copy(update={"training": training, "run": run})
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(config, samples, validation, Path(folder))
-        times = watched(trainer)
+        lines = watched(trainer)
         trainer.fit()
         with training_session(config.run, trainer.state.device, exact=True):
-            update_s, shares_s = time_shares(trainer, rounds)
-    off_s, on_s = (statistics.median(times[kind]) for kind in ("off", "on"))
-    every = config.training.shares_every
-    shares_share = (shares_s - update_s) / (every * update_s) if every else 0.0
+            parts = {
+                "log lines": lines,
+                "validations": time_validations(trainer, rounds),
+                "shares": time_shares(trainer, rounds),
+            }
+            page = [timed(lambda: write_dashboard([Path(folder)])) for _ in range(rounds)]
+    medians = {
+        name: {kind: median(times) for kind, times in found.items()}
+        for name, found in parts.items()
+    }
+    update_s = medians["log lines"]["off"]["cpu"] / settings.log_every
+    periods = {
+        "log lines": settings.log_every,
+        "validations": per_epoch * settings.validate_every,
+        "shares": settings.shares_every,
+    }
+    shares = {
+        name: (medians[name]["on"]["cpu"] - medians[name]["off"]["cpu"]) / (every * update_s)
+        for name, every in periods.items()
+        if every
+    }
+    medians["page"] = {"on": median(page)}
+    if every_s := config.report.dashboard_every:
+        page_s = medians["page"]["on"]["cpu"]
+        shares["page"] = page_s / max(every_s, page_s / LARGEST_SHARE)
     return {
         "config": config_file,
-        "updates": updates,
-        "off_s": off_s,
-        "on_s": on_s,
-        "epochs": times,
-        "epoch_share": on_s / off_s - 1,
-        "shares_share": shares_share,
-        "share": on_s / off_s - 1 + shares_share,
+        "update_s": update_s,
+        "seconds": medians,
+        "shares": shares,
+        "share": sum(shares.values()),
     }
+
+
+Times = list[dict[str, float]]
+
+
+def timed(work: Callable[[], object]) -> dict[str, float]:
+    """Seconds of one call, of the process and of the clock."""
+    began, cpu = time.perf_counter(), time.process_time()
+    work()
+    return {"cpu": time.process_time() - cpu, "clock": time.perf_counter() - began}
+
+
+def median(times: Times) -> dict[str, float]:
+    """The medians of both."""
+    return {kind: statistics.median(one[kind] for one in times) for kind in ("cpu", "clock")}
 
 
 def make_trainer(config: Config, samples: int, validation: int, folder: Path) -> EmbeddingTrainer:
     """A run on random embeddings of falling variance, with its page and its examples."""
     import torch
 
-    from latticegraph.pipeline.live_dashboard import LiveDashboard
     from latticegraph.pipeline.prepare import build_model
     from latticegraph.training import EmbeddingPairs, EmbeddingTrainer
 
@@ -114,71 +166,89 @@ def make_trainer(config: Config, samples: int, validation: int, folder: Path) ->
         folder,
         cache_hit_rate=1.0,
         validation_texts=[f"Sentence {number}." for number in range(validation)],
-        callbacks=[LiveDashboard(config.report.dashboard_every)],
     )
 
 
-def watched(trainer: EmbeddingTrainer) -> dict[str, list[float]]:
-    """Seconds of the epochs of each kind, filled while the trainer runs; the first is left out."""
+def watched(trainer: EmbeddingTrainer) -> dict[str, Times]:
+    """Seconds of the stretches of each kind, filled while the trainer runs; the first is left out.
+
+    Checkpoints are no part of it.
+    """
     from latticegraph.training import Callback, TrainingState
-    from latticegraph.training.callbacks import validation as validating
 
     state = trainer.state
-    logging, stopping, page, validation, _ = state.callbacks
-    monitor, decoder = trainer.validation.monitor, trainer.validator._decoder
-    spread, is_logged, means = validating.embedding_spread, state.plan.is_logged, state.means
+    logging, stopping, validation, _ = state.callbacks
+    is_logged, means = state.plan.is_logged, state.means
     adding = {name: getattr(means, name) for name in ("add", "add_norm", "add_group")}
-    shares = state.config.training
-    no_shares = shares.model_copy(update={"shares_every": 0})
-    times: dict[str, list[float]] = {"off": [], "on": []}
+    training = state.config.training
+    trainer.updater.settings = training.model_copy(update={"shares_every": 0})
+    times: dict[str, Times] = {"off": [], "on": []}
 
     class Switch(Callback):
-        """Turns monitoring on and off after every epoch."""
+        """Turns the log on and off after every stretch."""
 
-        def __init__(self) -> None:
-            self.began: float | None = None
-            self.on = True
+        began: tuple[float, float] | None = None
+        on = True
 
-        def on_epoch_end(self, state: TrainingState) -> None:
-            """Note the time, and turn."""
-            now = time.perf_counter()
+        def on_update_end(self, state: TrainingState) -> None:
+            """Note the time at the end of a stretch, and turn."""
+            if state.progress.update % training.log_every:
+                return
             if self.began is not None:
-                times["on" if self.on else "off"].append(now - self.began)
-            self.turn(not self.on)
-            self.began = time.perf_counter()
+                found = (time.process_time(), time.perf_counter())
+                cpu, clock = (now - then for now, then in zip(found, self.began, strict=True))
+                times["on" if self.on else "off"].append({"cpu": cpu, "clock": clock})
+            self.turn(not self.on or state.at_end)
+            self.began = (time.process_time(), time.perf_counter())
 
         def turn(self, on: bool) -> None:
-            """Let everything that only observes run, or nothing of it."""
+            """Let the log be written, or nothing be measured for it."""
             self.on = on
-            watching = (logging, stopping, page) if on else ()
-            state.callbacks = (*watching, validation, self)
-            trainer.validation.monitor = monitor if on else None
-            trainer.validator._decoder = decoder if on else None
-            trainer.updater.settings = no_shares
-            validating.embedding_spread = spread if on else lambda *_: {}  # type: ignore[assignment]
+            state.callbacks = (logging, stopping, validation, self) if on else (validation, self)
             state.plan.is_logged = is_logged if on else lambda done: False  # type: ignore[method-assign]
             for name, add in adding.items():
                 setattr(means, name, add if on else lambda *_: None)
 
-    switch = Switch()
-    switch.turn(True)
+    Switch().turn(True)
     return times
 
 
-def time_shares(trainer: EmbeddingTrainer, rounds: int) -> tuple[float, float]:
-    """Median seconds of an update without and with the share of every term, in turn."""
+def time_validations(trainer: EmbeddingTrainer, rounds: int) -> dict[str, Times]:
+    """Seconds of validations with and without what is measured besides, in turn."""
+    from latticegraph.training.callbacks import validation as validating
+    from latticegraph.training.callbacks.run_log import RunLog
+
+    state, validation = trainer.state, trainer.validation
+    monitor, decoder = validation.monitor, trainer.validator._decoder
+    spread, logging = validating.embedding_spread, trainer.logging
+    times: dict[str, Times] = {"off": [], "on": []}
+    with RunLog(state.folder) as log:
+        logging._log = log
+        for _ in range(rounds + 1):
+            for kind, found in times.items():
+                on = kind == "on"
+                state.callbacks = (logging,) if on else ()
+                validation.monitor = monitor if on else None
+                trainer.validator._decoder = decoder if on else None
+                validating.embedding_spread = spread if on else lambda *_: {}  # type: ignore[assignment]
+                found.append(timed(lambda: validation._validate(state)))
+        logging._log = None
+    validating.embedding_spread = spread  # type: ignore[assignment]
+    return {kind: found[1:] for kind, found in times.items()}
+
+
+def time_shares(trainer: EmbeddingTrainer, rounds: int) -> dict[str, Times]:
+    """Seconds of updates without and with the gradient of every term, in turn."""
     state, updater = trainer.state, trainer.updater
-    settings = state.config.training
     planned = state.plan.at(0)
-    found: dict[int, list[float]] = {0: [], 1: []}
-    for _ in range(4 * rounds):
-        for every, seconds in found.items():
-            updater.settings = settings.model_copy(update={"shares_every": every})
+    times: dict[str, Times] = {"off": [], "on": []}
+    for _ in range(2 * rounds):
+        for kind, found in times.items():
+            every = int(kind == "on")
+            updater.settings = state.config.training.model_copy(update={"shares_every": every})
             batches = trainer.sampler.batches(0)
-            began = time.perf_counter()
-            updater.update(batches, planned, state.means, measure=False)
-            seconds.append(time.perf_counter() - began)
-    return statistics.median(found[0]), statistics.median(found[1])
+            found.append(timed(lambda b=batches: updater.update(b, planned, state.means, False)))
+    return times
 
 
 if __name__ == "__main__":

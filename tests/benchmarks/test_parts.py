@@ -167,15 +167,16 @@ def test_cuda_without_a_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         part("measure").measure_all(SimpleNamespace(device="cuda"))
 
 
-def test_monitoring_is_turned_off_in_every_second_epoch(tmp_path: Path) -> None:
-    overrides = ["report.dashboard_every=1e-9", "training.log_every=2", "teacher.dimension=24"]
+def test_monitoring_is_timed_beside_the_same_work_without_it() -> None:
+    overrides = ["training.log_every=2", "teacher.dimension=24"]
     tiny = str(FOLDER.parent / "configs" / "tiny.yaml")
-    monitoring = part("monitoring")
-    result = monitoring.measure(tiny, overrides, samples=260, validation=30, rounds=2)
-    assert result["updates"] == 4
-    assert [len(result["epochs"][kind]) for kind in ("off", "on")] == [2, 2]
-    assert result["on_s"] > result["off_s"] > 0
-    assert result["share"] == result["epoch_share"] + result["shares_share"]
+    result = part("monitoring").measure(tiny, overrides, 260, 200, stretches=6, rounds=2)
+    assert set(result["shares"]) == {"log lines", "validations", "shares", "page"}
+    assert result["share"] == sum(result["shares"].values())
+    for name in ("log lines", "validations", "shares"):
+        seconds = result["seconds"][name]
+        assert seconds["on"]["cpu"] > seconds["off"]["cpu"] > 0, name
+    assert 0 < result["shares"]["page"] <= 0.0101
 
 
 def test_recording_on_disk_keeps_the_trajectory_out_of_memory() -> None:
