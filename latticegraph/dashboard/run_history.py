@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,8 @@ class RunHistory:
             value: Any = record
             for key in path:
                 value = value.get(key) if isinstance(value, Mapping) else None
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and math.isfinite(value):
                 points.append((float(record["update"]), float(value)))
         return points
 
@@ -110,8 +112,8 @@ def read_history(folder: Path, *, going: bool, name: str | None = None) -> RunHi
 def _record(line: bytes, path: Path, number: int) -> Record:
     try:
         record: dict[str, Any] = parse_json(line.decode("utf-8"))
-        return {"kind": str(record["kind"]), "update": int(record["update"])} | record
-    except (ValueError, KeyError, TypeError) as error:
+        return record | {"kind": str(record["kind"]), "update": int(record["update"])}
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(
             f"{path}, line {number}",
             f"expected a record of a run, an object with kind and update, got: {error!r}",

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from latticegraph.dashboard.page import render_page
-from latticegraph.dashboard.run_history import read_history
-from latticegraph.errors import ConfigError
+from latticegraph.dashboard.run_history import LOG, read_history
+from latticegraph.errors import CheckpointError, ConfigError
 from latticegraph.files import write_text
 from latticegraph.run_lock import is_held
 
@@ -50,7 +50,15 @@ def write_dashboard(
     ]
     path = folders[0] / DASHBOARD if out is None else out
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    write_text(path, render_page(runs, now), where)
+    try:
+        page = render_page(runs, now)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise CheckpointError(
+            ", ".join(str(folder / LOG) for folder in folders),
+            f"expected records as training writes them, got: {error!r}",
+            "Put the log of the run back, or train again",
+        ) from error
+    write_text(path, page, where)
     return path
 
 

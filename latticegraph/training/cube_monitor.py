@@ -6,6 +6,7 @@ layers along the depth axis, L layers shown, P, Q cells across.
 
 from __future__ import annotations
 
+import math
 import string
 from typing import Any
 
@@ -39,7 +40,7 @@ class CubeSums(Recorder):
 
     def record(self, record: StepRecord) -> None:
         """Add one step of a chunk of samples."""
-        before, after = record.before_CNb.double(), record.after_CNb.double()
+        before, after = record.before_CNb, record.after_CNb
         gates_XNb = record.gates_XNb.double()
         tiny = torch.finfo(torch.float64).tiny
         size_b, moved_b = _norm(before), _norm(after - before)
@@ -64,7 +65,8 @@ class CubeSums(Recorder):
 
 def _norm(x_CNb: Tensor) -> Tensor:
     """Root mean square over channels and cells of every sample. Shapes: (C, N, b) -> (b,)."""
-    return x_CNb.square().mean((0, 1)).sqrt()
+    size_b = torch.linalg.vector_norm(x_CNb, dim=(0, 1), dtype=torch.float64)
+    return size_b / math.sqrt(x_CNb.shape[0] * x_CNb.shape[1])
 
 
 class CubeMonitor:

@@ -6,6 +6,7 @@ import json
 import os
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from latticegraph.cli import main
@@ -140,6 +141,34 @@ def test_runs_of_one_name_are_told_apart(write_log, tmp_path):
     html = write_dashboard(folders).read_text(encoding="utf-8")
     assert "<h3>a/run</h3>" in html
     assert "<h3>b/run</h3>" in html
+
+
+def test_damaged_logs_make_a_page_or_one_line(write_log, capsys):
+    folder = write_log("damaged")
+    path = folder / "metrics.jsonl"
+    whole = path.read_bytes()
+    rows = [json.loads(line) for line in whole.splitlines()]
+    random = np.random.default_rng(0)
+    seen = set()
+    for number in range(80):
+        if number % 2:
+            content = bytearray(whole)
+            content[random.integers(len(content))] = random.integers(256)
+        else:
+            damaged = json.loads(json.dumps(rows))
+            row = damaged[random.integers(len(rows))]
+            key = random.choice(list(row))
+            row[key] = [None, "x", -1e999, [], {}, {"a": "b"}][random.integers(6)]
+            content = "".join(json.dumps(one) + "\n" for one in damaged).encode()
+        path.write_bytes(content)
+        status = main(["dashboard", str(folder)])
+        seen.add(status)
+        assert status in (0, 2)
+        error = capsys.readouterr().err
+        assert error.count("\n") == (status == 2)
+        if status == 0:
+            checked((folder / "dashboard.html").read_text(encoding="utf-8"))
+    assert seen == {0, 2}
 
 
 def test_wrong_folders_are_refused(write_log, tmp_path, capsys):
