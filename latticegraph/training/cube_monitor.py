@@ -65,7 +65,7 @@ class CubeSums(Recorder):
 
 def _norm(x_CNb: Tensor) -> Tensor:
     """Root mean square over channels and cells of every sample. Shapes: (C, N, b) -> (b,)."""
-    size_b = torch.linalg.vector_norm(x_CNb, dim=(0, 1), dtype=torch.float64)
+    size_b: Tensor = torch.linalg.vector_norm(x_CNb, dim=(0, 1), dtype=torch.float64)
     return size_b / math.sqrt(x_CNb.shape[0] * x_CNb.shape[1])
 
 

@@ -150,7 +150,7 @@ def test_damaged_logs_make_a_page_or_one_line(write_log, capsys):
     rows = [json.loads(line) for line in whole.splitlines()]
     random = np.random.default_rng(0)
     seen = set()
-    for number in range(80):
+    for number in range(40):
         if number % 2:
             content = bytearray(whole)
             content[random.integers(len(content))] = random.integers(256)
