@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from latticegraph.dashboard.run_history import Points
 
@@ -106,6 +107,22 @@ def shown(value: float) -> str:
     return f"{value:.3g}"
 
 
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """Numbers at an axis, with as many decimals as tell them apart.
+
+    Args:
+        values: rising.
+
+    >>> tick_texts([571.5, 572.0, 572.5]), tick_texts([0.0, 500.0, 1000.0])
+    (['571.5', '572.0', '572.5'], ['0', '500', '1,000'])
+    """
+    step = min((after - before for before, after in pairwise(values)), default=0.0)
+    if not 1e-4 <= step < 1e6:
+        return [shown(value) for value in values]
+    decimals = max(0, math.ceil(-math.log10(step) - 1e-9))
+    return [f"{value:,.{decimals}f}" for value in values]
+
+
 def draw(chart: Chart, most: int) -> str:
     """A figure element: title, curves, and a legend with the latest value of each.
 
@@ -183,10 +200,12 @@ def _wide(low: float, high: float, margin: float) -> tuple[float, float]:
 def _grid(chart: Chart, frame: _Frame) -> str:
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     parts = []
-    for value in frame.levels():
+    levels = frame.levels()
+    texts = [shown(value) for value in levels] if frame.logarithmic else tick_texts(levels)
+    for value, text in zip(levels, texts, strict=True):
         y = f"{frame.y(value):.1f}"
         parts.append(f'<path class="g" d="M{LEFT} {y}H{right}"/>')
-        parts.append(f'<text class="r" x="{LEFT - 5}" y="{y}" dy="4">{shown(value)}</text>')
+        parts.append(f'<text class="r" x="{LEFT - 5}" y="{y}" dy="4">{text}</text>')
     for value in ticks(frame.left, frame.right):
         if value == int(value):
             x = f"{frame.x(value):.1f}"
