@@ -6,6 +6,7 @@ import argparse
 from importlib.metadata import version
 from typing import Any
 
+from latticegraph.dashboard_command import add_dashboard_command
 from latticegraph.model_commands import add_model_commands
 from latticegraph.serve_command import add_serve_command
 
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         )
     add_model_commands(commands)
     add_serve_command(commands)
+    add_dashboard_command(commands)
     return made
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from latticegraph import model_commands
 from latticegraph.arguments import parser
 from latticegraph.config import Config, dump_config, load_config
+from latticegraph.dashboard_command import run_dashboard
 from latticegraph.early import STDOUT, check_evaluation, check_output, check_paths
 from latticegraph.errors import LatticeGraphError
 from latticegraph.serve_command import run_serve
@@ -257,5 +258,6 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "compare": _compare,
     "runs": _runs,
     "serve": run_serve,
+    "dashboard": run_dashboard,
     **model_commands.COMMANDS,
 }

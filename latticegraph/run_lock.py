@@ -63,6 +63,23 @@ class RunLock(ExitStack):
         self._folder = folder.resolve()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process works in a run's folder now.
+
+    Args:
+        folder: of the run; False where it cannot be locked at all, as in a read-only copy.
+    """
+    if not (folder / HOLDER_FILE).is_file():
+        return False
+    try:
+        with FileLock(folder / LOCK_FILE, timeout=0, thread_local=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
 def _own_record() -> dict[str, str | int]:
     return {
         "process": os.getpid(),

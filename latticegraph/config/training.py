@@ -117,6 +117,13 @@ class TrainingSettings(Section):
         description="updates between measurements of every term's share of the gradient, each a "
         "backward pass per term; 0: never",
     )
+    monitor_samples: int = Field(
+        64,
+        ge=0,
+        le=2**16,
+        description="validation samples on which states and gates of all cells are measured at "
+        "every validation, fewer where the lattice is large; 0: none",
+    )
 
     @property
     def recomputed_steps(self) -> int:

@@ -1,6 +1,7 @@
 """The step, the experts, their gates, and what takes their place in controls."""
 
 from latticegraph.dynamics.controls import Identity, Wire
+from latticegraph.dynamics.disk_recorder import DiskRecorder, read_trajectory
 from latticegraph.dynamics.distant_expert import DistantExpert
 from latticegraph.dynamics.dynamics import Dynamics, Rollout
 from latticegraph.dynamics.expert import Expert
@@ -18,6 +19,7 @@ from latticegraph.dynamics.local_expert import LocalExpert
 from latticegraph.dynamics.recorder import Recorder, StepRecord, TrajectoryRecorder
 
 __all__ = [
+    "DiskRecorder",
     "DistantExpert",
     "Dynamics",
     "Expert",
@@ -36,4 +38,5 @@ __all__ = [
     "StepRecord",
     "TrajectoryRecorder",
     "Wire",
+    "read_trajectory",
 ]

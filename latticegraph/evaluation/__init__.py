@@ -26,6 +26,7 @@ from latticegraph.evaluation.rows import (
     measure_rows,
 )
 from latticegraph.evaluation.seeds import SeedComparison, compare_seeds
+from latticegraph.evaluation.spread import effective_rank, embedding_spread, pairwise_cosine
 from latticegraph.evaluation.sts import SimilarityPair, read_sts, sts_spearman
 from latticegraph.evaluation.verdicts import best_update, verdicts
 
@@ -53,11 +54,14 @@ __all__ = [
     "compare_seeds",
     "compute_metrics",
     "console_table",
+    "effective_rank",
+    "embedding_spread",
     "fit_all",
     "gate_information",
     "measure_row",
     "measure_rows",
     "new_baselines",
+    "pairwise_cosine",
     "read_sts",
     "render_markdown",
     "report_metrics",

@@ -27,6 +27,7 @@ RESERVED = frozenset(
         "phase",
         "prediction_std_ratio",
         "seconds",
+        "spread",
         "steps_used",
         "update",
         "usage",

@@ -12,7 +12,10 @@ from latticegraph.distributed import ALONE, Processes
 from latticegraph.early import check_paths
 from latticegraph.evaluation import report_metrics
 from latticegraph.hub import LatticeModel
+from latticegraph.lattice import LatticeGraph
+from latticegraph.model import Student
 from latticegraph.pipeline.header import header_lines
+from latticegraph.pipeline.live_dashboard import LiveDashboard
 from latticegraph.pipeline.prepare import Prepared, build_model, prepare
 from latticegraph.pipeline.run_folder import FolderPlan, make_folder, plan_folder
 from latticegraph.plugins import class_paths
@@ -67,9 +70,9 @@ def fit(
 ) -> FittedRun:
     """Train the cube of ``config``, without a report and its baselines.
 
-    The folder ``run.output_dir/run.name`` receives ``config.yaml``, ``metrics.jsonl``, TensorBoard
-    events, ``checkpoints/`` and, unless interrupted, the best model in ``model/``. What is wrong
-    with settings, text or teacher is found before the folder is made.
+    The folder ``run.output_dir/run.name`` receives ``config.yaml``, ``metrics.jsonl``,
+    ``dashboard.html``, TensorBoard events, ``checkpoints/`` and, unless interrupted, the best model
+    in ``model/``. What is wrong with settings, text or teacher is found before the folder is made.
 
     Args:
         config: the whole configuration.
@@ -100,24 +103,36 @@ def fit(
             _log.info(line)
         prepared = prepared or prepare(config, device, processes)
         config, run_dir, checkpoint = _folder(config, plan, processes, lock)
-        trainer = EmbeddingTrainer(
-            config,
-            student,
-            graph,
-            prepared.train,
-            prepared.validation,
-            run_dir,
-            cache_hit_rate=prepared.hit_rate,
-            validation_texts=[sample.target for sample in prepared.splits.validation],
-            processes=processes,
-            teacher=prepared.identity,
-            texts=prepared.texts,
-        )
+        trainer = _trainer(config, student, graph, prepared, run_dir, processes)
         result = trainer.fit(resume_from=checkpoint)
         run = FittedRun(prepared, run_dir, result, processes)
         if result.reason != "interrupted" and processes.is_writer:
             run.best_model().save_pretrained(run_dir / MODEL_FOLDER)
     return run
+
+
+def _trainer(
+    config: Config,
+    student: Student,
+    graph: LatticeGraph,
+    prepared: Prepared,
+    run_dir: Path,
+    processes: Processes,
+) -> EmbeddingTrainer:
+    return EmbeddingTrainer(
+        config,
+        student,
+        graph,
+        prepared.train,
+        prepared.validation,
+        run_dir,
+        cache_hit_rate=prepared.hit_rate,
+        validation_texts=[sample.target for sample in prepared.splits.validation],
+        processes=processes,
+        callbacks=[LiveDashboard(config.report.dashboard_every)],
+        teacher=prepared.identity,
+        texts=prepared.texts,
+    )
 
 
 def _folder(

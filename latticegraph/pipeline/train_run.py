@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from latticegraph.config import Config
+from latticegraph.dashboard import write_dashboard
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.pipeline.fit_run import FittedRun, fit
 from latticegraph.pipeline.report_run import train_side_runs, write_run_report
@@ -57,6 +58,8 @@ def finish(run: FittedRun, command: str | None = None) -> dict[str, Any]:
         return _outcome(run, run.result, None)
     side = train_side_runs(run)
     report = write_run_report(run, side, command)
+    if report is not None and run.config.report.dashboard_every:
+        write_dashboard([run.folder], going=False)
     return _outcome(run, side.interrupted or run.result, report)
 
 

@@ -27,6 +27,7 @@ FREE_KEYS = frozenset(
         "training.checkpoint_every",
         "training.keep_checkpoints",
         "training.log_every",
+        "training.monitor_samples",
         "training.shares_every",
     }
 )

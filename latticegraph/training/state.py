@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,14 @@ class ValidationResult:
         values: metrics, unweighted loss terms, usage of the experts and spread.
         examples: decoded predictions beside their targets.
         best: whether the explained variance is the best so far.
+        cube: of :meth:`~latticegraph.training.cube_monitor.CubeMonitor.measure`; empty where
+            nothing was measured.
     """
 
     values: Mapping[str, Any]
     examples: Sequence[Mapping[str, Any]]
     best: bool
+    cube: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Callback:

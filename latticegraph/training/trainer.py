@@ -25,6 +25,7 @@ from latticegraph.training.callbacks import (
     Validator,
 )
 from latticegraph.training.checks import check_pairs, check_phases, check_processes
+from latticegraph.training.cube_monitor import CubeMonitor
 from latticegraph.training.loop import run_loop
 from latticegraph.training.machine import StopSignals, resolve_device, training_session
 from latticegraph.training.origin import Origin, TextDigests
@@ -117,7 +118,11 @@ class EmbeddingTrainer:
         shown = validation_texts if processes.is_writer else None
         self.validator = Validator(config, validation, mean_D, shown, processes)
         self.logging = Logging(cache_hit_rate, console)
-        self.validation = Validation(self.validator, settings.validate_every)
+        watched_ND = validation.source_ND[self.validator.index_N]
+        monitor = CubeMonitor(graph, watched_ND, settings.monitor_samples, settings.precision)
+        self.validation = Validation(
+            self.validator, settings.validate_every, monitor if processes.is_writer else None
+        )
         self.state.callbacks = (
             self.logging,
             EarlyStopping(settings.early_stopping),

@@ -165,3 +165,23 @@ def test_cuda_without_a_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(LatticeGraphError, match="--device: expected a CUDA device, got none"):
         part("measure").measure_all(SimpleNamespace(device="cuda"))
+
+
+def test_monitoring_is_timed_beside_the_same_work_without_it() -> None:
+    overrides = ["training.log_every=2", "teacher.dimension=24"]
+    tiny = str(FOLDER.parent / "configs" / "tiny.yaml")
+    result = part("monitoring").measure(tiny, overrides, 260, 200, stretches=6, rounds=2)
+    assert set(result["shares"]) == {"log lines", "validations", "shares", "page"}
+    assert result["share"] == sum(result["shares"].values())
+    for name in ("log lines", "validations", "shares"):
+        seconds = result["seconds"][name]
+        assert seconds["on"]["cpu"] > seconds["off"]["cpu"] > 0, name
+    assert 0 < result["shares"]["page"] <= 0.0101
+
+
+def test_recording_on_disk_keeps_the_trajectory_out_of_memory() -> None:
+    recording = part("recording")
+    tiny = str(FOLDER.parent / "configs" / "tiny.yaml")
+    rows = [recording.measure(tiny, [], 20, 8, case) for case in recording.CASES]
+    assert [row["trajectory_mb"] for row in rows] == [5 * 8 * 60 * 20 * 4 / 2**20] * 3
+    assert all(row["peak_mb"] > 50 for row in rows)

@@ -27,9 +27,10 @@ print(sorted({"torch", "transformers", "torch_geometric", "sklearn", "scipy"} & 
         ["--help"],
         ["train", "--help"],
         ["train", "--config", CONFIG, "--print-config"],
+        ["dashboard", "nowhere"],
         ["train", "--config", CONFIG, "--set", "model.dynamics.stepz=3", "--print-config"],
     ],
-    ids=["help", "train help", "print config", "wrong key"],
+    ids=["help", "train help", "print config", "dashboard", "wrong key"],
 )
 def test_command_imports_no_torch(arguments: list[str]) -> None:
     command = [sys.executable, "-c", PROGRAM, *arguments]

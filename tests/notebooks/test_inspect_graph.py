@@ -65,9 +65,3 @@ def test_inspect_graph_draws_every_figure(executed: dict[str, nbformat.NotebookN
         if "application/vnd.plotly.v1+json" in out.get("data", {})
     }
     assert drawn == FIGURES
-
-
-def test_inspect_graph_is_stored_without_outputs() -> None:
-    code = [c for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
-    assert len(code) > len(FIGURES)
-    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)

@@ -150,7 +150,8 @@ def test_fit_pays_for_no_baseline_and_report_completes_the_run(
     run = fit(make_config())
     assert (run.folder, run.result.reason) == (tmp_path / "runs" / "small", "finished")
     names = {path.name for path in run.folder.iterdir()}
-    assert names == {".lock", "checkpoints", "config.yaml", "metrics.jsonl", "model", "tensorboard"}
+    files = {".lock", "config.yaml", "dashboard.html", "metrics.jsonl"}
+    assert names == files | {"checkpoints", "model", "tensorboard"}
     made = report_of(run)
     assert made == json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
     check_same(made, REFERENCE["reconstruction"])

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import httpx
 import pytest
 
 from latticegraph.serving.page import FILES, FOLDER
+from tests.browser import browser, needs_browser, show, wait
 from tests.serving.conftest import BANK, CODE, running
 
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    BROWSER is None or DRIVER is None, reason="no chromium and chromedriver on this machine"
-)
+__all__ = ["browser"]
+
 KEY = "secret-key"
 MINUS = "\u2212"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for switch in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
-        options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    driver.set_page_load_timeout(20)
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +23,9 @@ def address(make_app):
         yield url
 
 
-def wait(browser, condition):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, 10, 0.02).until(lambda _: condition())
-
-
 def look(browser, address, width, scheme):
     """Open the page in a window of this width and colour scheme."""
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get(address)
+    show(browser, address, width, scheme)
     wait(browser, lambda: browser.find_element("tag name", "body").get_attribute("data-ready"))
 
 

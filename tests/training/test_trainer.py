@@ -28,7 +28,9 @@ def test_fit_raises_the_explained_variance_above_the_start(configure, make, reco
 def test_validation_before_the_first_update_sees_the_data_driven_start(configure, make, records):
     trainer = make(configure())
     trainer.fit()
-    first = records(trainer)[0]
+    start, first = records(trainer)[:2]
+    assert (start["kind"], start["total_updates"], start["updates_per_epoch"]) == ("start", 10, 5)
+    assert (start["dimensions"], start["steps"]) == ([3, 4, 5], 3)
     assert (first["kind"], first["update"], first["epoch"]) == ("validation", 0, 0)
     # 0 is what the training mean explains.
     assert first["explained_variance"] > 0.1

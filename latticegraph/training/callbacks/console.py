@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,7 @@ _COLUMNS = (
     ("cosine", 8, ".4f"),
     ("centred", 8, ".4f"),
     ("recall@1", 9, ".4f"),
+    ("rank", 6, ".0f"),
 )
 
 
@@ -106,6 +108,7 @@ class TrainingConsole:
             record["cosine"],
             record["centred_cosine"],
             record["recall_at_1"],
+            record["spread"].get("effective_rank", math.nan),
             *usage.values(),
         )
         cells = (

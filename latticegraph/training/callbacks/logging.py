@@ -9,9 +9,15 @@ from typing import Any
 from rich.console import Console
 
 from latticegraph.training.callbacks.console import TrainingConsole
-from latticegraph.training.callbacks.records import find_warnings, head, train_record
+from latticegraph.training.callbacks.records import (
+    find_warnings,
+    head,
+    start_record,
+    train_record,
+)
 from latticegraph.training.callbacks.run_log import RunLog
 from latticegraph.training.machine import peak_memory_mb
+from latticegraph.training.progress import Reason
 from latticegraph.training.state import Callback, TrainingState, ValidationResult
 
 
@@ -44,6 +50,9 @@ class Logging(Callback):
         self._log = self._open.enter_context(RunLog(state.folder, first))
         console = TrainingConsole(state.plan.total, done, self._output)
         self._console = self._open.enter_context(console)
+        if not state.resumed:
+            self._log.write(start_record(state))
+            self._log.describe(state.config)
 
     def on_update_end(self, state: TrainingState) -> None:
         """Write a record of the updates since the last one, where one is due."""
@@ -69,6 +78,8 @@ class Logging(Callback):
         record["seconds"] = time.perf_counter() - state.began
         self._log.write(record)
         self._console.validation(record, result.best)
+        if result.cube:
+            self._log.write(head("cube", state) | dict(result.cube))
         if result.examples:
             self._log.write(head("examples", state) | {"examples": result.examples})
         # Before the first update a random start is collapsed by nature.
@@ -77,6 +88,11 @@ class Logging(Callback):
         for warning in found:
             self._log.write(head("warning", state) | warning)
             self._console.warning(warning["message"])
+
+    def on_end(self, state: TrainingState, reason: Reason) -> None:
+        """Write the last record, unless the run will be resumed."""
+        if self._log is not None and reason != "interrupted":
+            self._log.write(head("end", state) | {"reason": reason})
 
     def close(self) -> None:
         """Close the log and the console."""

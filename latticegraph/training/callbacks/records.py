@@ -22,6 +22,21 @@ def head(kind: str, state: TrainingState) -> dict[str, Any]:
     }
 
 
+def start_record(state: TrainingState) -> dict[str, Any]:
+    """The first record of a run: how long it is, and what is trained."""
+    config, plan = state.config, state.plan
+    return {
+        **head("start", state),
+        "total_updates": plan.total,
+        "updates_per_epoch": plan.updates_per_epoch,
+        "dimensions": list(config.lattice.dimensions),
+        "axis": config.lattice.axis,
+        "steps": config.model.dynamics.steps,
+        "experts": list(state.student.dynamics.experts),
+        "parameters": sum(p.numel() for p in state.student.parameters()),
+    }
+
+
 def train_record(
     state: TrainingState, seconds: float, cache_hit_rate: float | None
 ) -> dict[str, Any]:

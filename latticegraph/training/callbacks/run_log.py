@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from latticegraph.config import Config, dump_config
 from latticegraph.training.run_folder import RunFolder
 
 MACHINE_FIELDS = (
@@ -18,6 +19,8 @@ MACHINE_FIELDS = (
     "peak_memory_mb",
 )
 """Fields that depend on the machine and its load; all others repeat bit for bit on a CPU."""
+CURVES = ("train", "validation", "cube")
+"""Kinds of records whose numbers are curves in TensorBoard."""
 
 
 class RunLog:
@@ -52,10 +55,22 @@ class RunLog:
         """Append one record; its ``kind`` and ``update`` name the curve and the place on it."""
         self._file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
-        if record["kind"] not in ("train", "validation"):
+        kind, update = record["kind"], record["update"]
+        if kind == "examples":
+            self._writer.add_text("examples", examples_text(record["examples"]), update)
+        if kind not in CURVES:
             return
         for tag, value in scalars(record):
-            self._writer.add_scalar(f"{record['kind']}/{tag}", value, record["update"])
+            self._writer.add_scalar(f"{kind}/{tag}", value, update)
+
+    def describe(self, config: Config) -> None:
+        """Show TensorBoard the settings: as text, and each beside the validation's result."""
+        from torch.utils.tensorboard.summary import hparams
+
+        self._writer.add_text("config", f"```yaml\n{dump_config(config)}```", 0)
+        result = {"validation/explained_variance": None}
+        for summary in hparams(hyperparameters(config.model_dump(mode="json")), result):
+            self._writer._get_file_writer().add_summary(summary)
 
     def sync(self) -> int:
         """Bring everything to disk; the length of the file in bytes."""
@@ -63,6 +78,33 @@ class RunLog:
         os.fsync(self._file.fileno())
         self._writer.flush()
         return os.fstat(self._file.fileno()).st_size
+
+
+def examples_text(examples: Sequence[Mapping[str, Any]]) -> str:
+    """Decoded examples as a table in Markdown.
+
+    Args:
+        examples: with ``target``, ``decoded`` and ``cosine``.
+    """
+    rows = ["| target | nearest to the prediction | cosine |", "|---|---|---|"]
+    for one in examples:
+        texts = (" ".join(one[key].split()).replace("|", "\\|") for key in ("target", "decoded"))
+        rows.append(f"| {' | '.join(texts)} | {one['cosine']:.3f} |")
+    return "\n".join(rows)
+
+
+def hyperparameters(tree: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
+    """Settings as TensorBoard takes them, by dotted key; lists as text, null left out."""
+    found: dict[str, bool | float | str] = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found |= hyperparameters(value, f"{path}.")
+        elif isinstance(value, bool | int | float | str):
+            found[path] = value
+        elif value is not None:
+            found[path] = json.dumps(value, ensure_ascii=False)
+    return found
 
 
 def scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

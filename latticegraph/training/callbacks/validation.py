@@ -15,11 +15,12 @@ from latticegraph.config import Config
 from latticegraph.decoding import TextDecoder
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import DataError, TrainingError
-from latticegraph.evaluation import compute_metrics, validation_metrics
+from latticegraph.evaluation import compute_metrics, embedding_spread, validation_metrics
 from latticegraph.hub import autocast
 from latticegraph.losses import Objective
 from latticegraph.model import Student
 from latticegraph.training.batches import EmbeddingPairs
+from latticegraph.training.cube_monitor import CubeMonitor
 from latticegraph.training.plan import mixed_seed
 from latticegraph.training.running_means import RunningMeans, std_ratio
 from latticegraph.training.state import Callback, TrainingState, ValidationResult
@@ -115,6 +116,7 @@ class Validator:
             self._metrics, prediction_ND, target_ND, self.train_mean_D, source_ND
         )
         values["prediction_std_ratio"] = float(std_ratio(prediction_ND, target_ND))
+        values["spread"] = embedding_spread(prediction_ND, target_ND)
         if self._decoder is not None:
             values["examples"] = self._examples(prediction_ND)
         return values
@@ -138,15 +140,19 @@ class Validation(Callback):
     Args:
         validator: measures the student.
         every: epochs between validations.
+        monitor: looks into the cube, in the writer's process alone; None: nobody does.
 
     Attributes:
         best_value: best explained variance so far; None before the first validation.
         best_update: updates done when it was measured.
     """
 
-    def __init__(self, validator: Validator, every: int) -> None:
+    def __init__(
+        self, validator: Validator, every: int, monitor: CubeMonitor | None = None
+    ) -> None:
         self.validator = validator
         self.every = every
+        self.monitor = monitor
         self.best_value: float | None = None
         self.best_update = 0
 
@@ -166,6 +172,7 @@ class Validation(Callback):
         weights = state.objective.weights_at(latest.phase, latest.phase_update)
         with state.optimizer.average.in_use():
             values = self.validator.measure(state.student, state.objective, update, weights)
+            cube = self.monitor.measure(state.student) if self.monitor is not None else {}
         examples = values.pop("examples", [])
         # Rounding must not let processes disagree about what is best.
         value = state.processes.from_writer(values["explained_variance"])
@@ -173,7 +180,7 @@ class Validation(Callback):
         best = self.best_value is None or value > self.best_value
         if best:
             self.best_value, self.best_update = value, update
-        result = ValidationResult(values, examples, best)
+        result = ValidationResult(values, examples, best, cube)
         for callback in state.callbacks:
             callback.on_validation(state, result)
 

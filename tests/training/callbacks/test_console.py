@@ -24,6 +24,7 @@ VALIDATION = {
     "cosine": 0.7,
     "centred_cosine": 0.65,
     "recall_at_1": 0.25,
+    "spread": {"effective_rank": 41.6},
     "usage": {"local": 0.2, "functional": 0.3, "distant": 0.5},
 }
 
@@ -46,6 +47,7 @@ def test_plain_lines_without_a_terminal():
     assert len(lines[1]) == len(lines[3])
     assert "a phase [bo" in lines[3]
     assert "0.6123" in lines[3]
+    assert lines[3].split()[-4] == "42"
     assert lines[4] == "WARNING: the local expert [x] is dead"
     assert "\x1b" not in file.getvalue()
 

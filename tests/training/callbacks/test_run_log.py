@@ -52,3 +52,23 @@ def test_scalars_flatten_names_and_number_lists():
         "change": [0.5, 0.25],
     }
     assert dict(scalars(record)) == {"grad_norm/total": 1.0, "change/1": 0.5, "change/2": 0.25}
+
+
+def test_tensorboard_shows_examples_settings_and_the_cube(configure, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.start()
+    example = {"target": "a | b\nc", "decoded": "schön 🌍", "cosine": 0.5}
+    with RunLog(folder) as log:
+        log.describe(configure(run={"name": "mine"}))
+        log.write({"kind": "examples", "update": 3, "examples": [example]})
+        log.write({"kind": "cube", "update": 3, "step_usage": {"local": [0.25, 0.5]}})
+    events = EventAccumulator(str(folder.events))
+    events.Reload()
+    (shown,) = events.Tensors("examples/text_summary")
+    assert "| a \\| b c | schön 🌍 | 0.500 |" in shown.tensor_proto.string_val[0].decode()
+    (config,) = events.Tensors("config/text_summary")
+    assert "name: mine" in config.tensor_proto.string_val[0].decode()
+    assert [e.value for e in events.Scalars("cube/step_usage/local/2")] == [0.5]
+    known = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"training.batch_size" in known
+    assert b"lattice.dimensions" in known
