@@ -24,6 +24,7 @@ from latticegraph.aggregation import (
 from latticegraph.aggregation.aggregation import edge_sets, has_own_edges
 from latticegraph.aggregation.memory import plan_rollout, rollout_work
 from latticegraph.config.model import ModelSettings
+from latticegraph.dynamics.ablations import edited_aggregation
 from latticegraph.dynamics.cone_rollout import LightCones, cone_rollout
 from latticegraph.dynamics.dynamics import Dynamics, Rollout
 from latticegraph.dynamics.expert import Expert
@@ -188,6 +189,9 @@ class Lattice3D(Dynamics):
             )
             return done
         sums = self._sums(edits.silent) if edits.silent else weights.sums
+        if edits.changed:
+            without = [(kind, self._sums({*edits.silent, kind})) for kind in edits.changed]
+            aggregation = edited_aggregation(aggregation, without, edits)
         return plain_step(x_CM, experts, gating, aggregation, sums, edits, keep)
 
     def take_steps(
