@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def probe(
 
     Logistic regression with classes weighted alike on the first principal components of the
     half that it is fitted to, each scaled to variance 1; the L2 penalty is the one of
-    :data:`PENALTIES` with the best likelihood on every fourth group of that half; both halves take
+    :data:`PENALTIES` with the best likelihood on the last quarter of that half; both halves take
     turns. The components make representations comparable: a plane of cells has many more numbers
     than the code, and a wider input is easier to fit. Null: labels of the tested half exchanged,
     predictions kept. Accuracy says that the class can be read linearly from these directions, not
@@ -135,7 +136,7 @@ def code_length(
     classes = int(code_S.max()) + 1
     ends = [max(classes, round(portion * len(code_S))) for portion in PORTIONS]
     bits = ends[0] * np.log2(classes)
-    for end, following in zip(ends, ends[1:], strict=False):
+    for end, following in pairwise(ends):
         sent, coming = slice(0, end), slice(end, following)
         chance = np.full((following - end, classes), 1e-3 / classes)
         if len(set(code_S[sent].tolist())) > 1:
@@ -148,7 +149,7 @@ def code_length(
 
 
 def _fitted(x_SD: Floats, code_S: Codes) -> Any:
-    """Logistic regression with the penalty that does best on every fourth sample."""
+    """Logistic regression with the penalty that does best on the last quarter."""
     from sklearn.linear_model import LogisticRegression
 
     def fit(penalty: float, part: NDArray[np.bool_]) -> Any:
@@ -158,8 +159,7 @@ def _fitted(x_SD: Floats, code_S: Codes) -> Any:
             return model.fit(x_SD[part], code_S[part])
 
     checked_S = np.arange(len(code_S)) * 4 // len(code_S) == 3
-    enough = all(set(code_S[part].tolist()) == set(code_S.tolist()) for part in (~checked_S,))
-    if not enough or not checked_S.any():
+    if set(code_S[~checked_S].tolist()) != set(code_S.tolist()):
         return fit(0.1, np.ones(len(code_S), dtype=np.bool_))
     scores = []
     for penalty in PENALTIES:
@@ -173,7 +173,16 @@ def _fitted(x_SD: Floats, code_S: Codes) -> Any:
 def whitened_components(
     known_SD: NDArray[np.floating], new_SD: NDArray[np.floating], count: int
 ) -> tuple[Floats, Floats]:
-    """Both on the first principal components of the first, each of variance 1 there."""
+    """Both on the first principal components of the first, each of variance 1 there.
+
+    Args:
+        known_SD: what a map is fitted to.
+        new_SD: what it is measured on.
+        count: components; fewer where there are not as many.
+
+    Shapes:
+        results: [S, at most ``count``].
+    """
     mean_D = known_SD.mean(axis=0, dtype=np.float64)
     known = known_SD - mean_D
     if known.shape[1] > known.shape[0]:
