@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latticegraph import model_commands
+from latticegraph.analyse_command import run_analyse
 from latticegraph.arguments import parser
 from latticegraph.config import Config, dump_config, load_config
 from latticegraph.early import STDOUT, check_evaluation, check_output, check_paths
@@ -256,6 +257,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "describe": _describe,
     "compare": _compare,
     "runs": _runs,
+    "analyse": run_analyse,
     "serve": run_serve,
     **model_commands.COMMANDS,
 }

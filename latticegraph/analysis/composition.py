@@ -84,7 +84,7 @@ def _explained(
         a, a_new = whitened_components(first_SD[known], first_SD[new], dimension)
         b, b_new = whitened_components(second_SD[known], second_SD[new], dimension)
         x, x_new = np.hstack([a, b]), np.hstack([a_new, b_new])
-        y = whole_SD[known].astype(np.float64)
+        y: Floats = whole_SD[known].astype(np.float64)
         mean = y.mean(axis=0)
         best = _penalty(x, y - mean)
         guess = x_new @ _ridge(x, y - mean, best) + mean

@@ -50,7 +50,7 @@ class Measured:
     """
 
     whole_S: Floats
-    lesioned: Mapping[tuple[str, str, str], Floats]
+    lesioned: Mapping[tuple[str, str, Ablation], Floats]
     spread_S: Floats
     groups: Sequence[str]
 
@@ -63,14 +63,9 @@ def parts_of(model: LatticeModel) -> list[Lesion]:
     """
     graph = model.graph
     used = {edge for expert in model.config.model.experts for edge in expert.edges}
-    lesions = [
-        Lesion("expert", name, lambda how, name=name: AblateExpert(name=name, how=how))
-        for name in model.student.dynamics.names
-    ]
+    lesions = [Lesion("expert", name, _expert(name)) for name in model.student.dynamics.names]
     lesions += [
-        Lesion("edges", kind.label, lambda how, kind=kind: AblateEdges(edges=kind, how=how))
-        for kind in EdgeType
-        if kind.label in used
+        Lesion("edges", kind.label, _edges(kind)) for kind in EdgeType if kind.label in used
     ]
     for depth in range(int(graph.depth_N.max()) + 1):
         cells = (graph.depth_N == depth).nonzero().flatten()
@@ -240,6 +235,14 @@ def agreement(
         null_P[index] = one_N @ two_N[order_N] / size
     rho = float(one_N @ two_N / size)
     return rho, null_P, p_value(rho, null_P)
+
+
+def _expert(name: str) -> Callable[[Ablation], Intervention]:
+    return lambda how: AblateExpert(name=name, how=how)
+
+
+def _edges(kind: EdgeType) -> Callable[[Ablation], Intervention]:
+    return lambda how: AblateEdges(edges=kind, how=how)
 
 
 def _cells(kind: str, name: str, cells: torch.Tensor) -> Lesion:

@@ -65,7 +65,8 @@ class Recording:
             result: [S, cells of the plane * C].
         """
         states_SnC = self.states_TSnC[step][:, self.depth_n == depth]
-        return states_SnC.reshape(len(states_SnC), -1)
+        layer: Singles = states_SnC.reshape(len(states_SnC), -1)
+        return layer
 
     def face(self) -> Singles:
         """Final states of the deepest plane, the back face. Shapes: [S, cells * C]."""

@@ -22,7 +22,6 @@ from latticegraph.hub import LatticeModel
 KEPT = (0.5, 0.25, 0.125, 0.0625)
 RANDOM_SETS = 5
 DIRECTIONS = 8
-RANKINGS = ("own", "others", "magnitude", "random")
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,9 @@ def selective_use(
         squared_S: Floats = np.square(predicted.double().numpy() - measured_on.target_ND).sum(1)
         return squared_S
 
-    result: dict[str, dict[float, Floats]] = {name: {} for name in RANKINGS}
+    result: dict[str, dict[float, Floats]] = {
+        name: {} for name in ("own", "others", "magnitude", "random")
+    }
     for share in kept:
         count = max(1, round(share * cells))
         sets = [random.permutation(cells)[:count] for _ in range(RANDOM_SETS)]

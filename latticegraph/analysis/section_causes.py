@@ -1,0 +1,185 @@
+"""Section: what the output loses by lesions, damage and walls, and whether maps agree with it.
+
+Legend: S samples, N cells, R blocks, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from latticegraph.analysis.damage import middle_block, one_cell_wall, recovery
+from latticegraph.analysis.lesions import (
+    agreement,
+    blocks_of,
+    lost_by_class,
+    lost_variance,
+    measure_lesions,
+    parts_of,
+)
+from latticegraph.analysis.null import Finding, Null
+from latticegraph.analysis.rounding import rounded
+from latticegraph.analysis.selective_use import KEPT, explained, selective_use
+from latticegraph.analysis.specialisation import CellProbes, response, selectivity_index
+from latticegraph.analysis.study import Section, Study
+from latticegraph.evaluation import GroupBootstrap
+from latticegraph.evaluation.arrays import Floats
+from latticegraph.hub import LatticeModel
+
+LESION_SAMPLES = 400
+USE_SAMPLES = 300
+_OTHER = {
+    "others": "best cells for the other classes",
+    "magnitude": "cells of largest variance",
+    "random": "random cells",
+}
+
+
+def lesions_section(study: Study) -> Section:
+    """Lesions of all parts, and the agreement of the causal map with the maps of cells.
+
+    Args:
+        study: the analysis.
+    """
+    rows_S = _some(study, LESION_SAMPLES)
+    text = study.text.only(rows_S)
+    code_S = study.code_S[rows_S]
+    measured = measure_lesions(
+        study.model, text.split, text.groups, study.train_mean_D, parts_of(study.model)
+    )
+    rows = lost_variance(measured)
+    lost_KR = lost_by_class(measured, "block", "mean", code_S)
+    block_N = blocks_of(study.model.graph)
+    overall_R = np.array([row["value"] for row in rows if row["kind"] == "block"])
+    data: dict[str, Any] = {
+        "lesions": [_short(row) for row in rows],
+        "experts_by_class": rounded(lost_by_class(measured, "expert", "mean", code_S)),
+        "experts": list(study.model.student.dynamics.names),
+        "classes": study.classes,
+        "block_by_cell": block_N[study.recording.cells_n].tolist(),
+        "lost_by_block": rounded(overall_R, 5),
+        "lost_by_class_block": rounded(lost_KR, 5),
+    }
+    return Section("What the output loses", _agreements(study, overall_R, lost_KR), data)
+
+
+def use_section(study: Study, twin: LatticeModel) -> Section:
+    """Selective use: the best cells for a class, chosen on one half and measured on the other.
+
+    Args:
+        study: the analysis, of a model with at least two steps.
+        twin: an untrained lattice of the same configuration.
+    """
+    rows = [np.flatnonzero(study.half_S == half)[:USE_SAMPLES] for half in (0, 1)]
+    chosen, measured = (study.text.only(part) for part in rows)
+    codes = [study.code_S[part] for part in rows]
+    spread_S = np.square(measured.split.target_ND - study.train_mean_D).sum(axis=1)
+    bootstrap = GroupBootstrap(measured.groups, spread_S)
+    findings, curves = [], {}
+    for model, suffix in ((study.model, ""), (twin, "_untrained")):
+        errors = selective_use(
+            model, chosen.split, codes[0], measured.split, codes[1], seed=study.seed
+        )
+        means = {name: np.mean(list(one.values()), axis=0) for name, one in errors.items()}
+        own = means.pop("own")
+        for other, found in bootstrap.differences(own, means).items():
+            if suffix and other != "others":
+                continue
+            title = f"explained variance kept: best cells for a class minus {_OTHER[other]}"
+            title += ", untrained lattice" if suffix else ""
+            name = f"use_own_minus_{other}{suffix}"
+            findings.append(Finding(name, title, found.value, found.low, found.high))
+        for name, one in errors.items():
+            curves[f"{name}{suffix}"] = rounded(list(explained(one, spread_S).values()))
+    return Section("Selective use", findings, {"kept": list(KEPT), **curves})
+
+
+def damage_section(study: Study) -> Section:
+    """A block erased at a step, and a wall with one open cell.
+
+    Args:
+        study: the analysis.
+    """
+    rows_S = _some(study, LESION_SAMPLES)
+    text, model = study.text.only(rows_S), study.model
+    last = study.recording.steps
+    cells = middle_block(model.graph)
+    curves = {
+        str(at): recovery(
+            model, text.split, text.groups, study.train_mean_D, cells, at, last + min(last, 8)
+        )
+        for at in sorted({1, max(1, last // 2)})
+    }
+    data: dict[str, Any] = {
+        "erased_cells": len(cells),
+        "trained_steps": last,
+        "recovery": {at: [_short(row) for row in rows] for at, rows in curves.items()},
+    }
+    findings: list[Finding] = []
+    settings = model.graph.settings
+    if settings.surface == "front_back" and settings.dimensions[settings.axis] > 2:
+        found = one_cell_wall(model, study.fit, text.split)
+        data["wall"] = {
+            "own": _short(found["own"]),
+            "refitted": _short(found["refitted"]),
+            "components": round(found["components"], 4),
+        }
+        findings.append(
+            Finding(
+                "wall_one_cell",
+                "explained variance behind a wall with one open cell, readout fitted anew",
+                found["refitted"]["one_cell"],
+            )
+        )
+    return Section("Damage, and a wall with one open cell", findings, data)
+
+
+def _agreements(study: Study, overall_R: Floats, lost_KR: Floats) -> list[Finding]:
+    """Rank correlations over blocks, inside planes."""
+    recording, model = study.recording, study.model
+    blocks_n = blocks_of(model.graph)[recording.cells_n]
+    count = int(blocks_n.max()) + 1
+    size_R = np.maximum(np.bincount(blocks_n, minlength=count), 1)
+    depth_R = np.bincount(blocks_n, recording.depth_n, count) / size_R
+    plane_R = np.unique(depth_R.round(6), return_inverse=True)[1].astype(np.int64)
+    step = max(1, recording.steps - 1)
+    states = recording.states_TSnC[step]
+    accuracy_n = CellProbes(states, study.half_S).accuracy(study.code_S)
+    index_Kn = selectivity_index(response(states), study.code_S, len(study.classes))
+
+    def by_block(value_n: Floats) -> Floats:
+        mean_R: Floats = np.bincount(blocks_n, value_n, count) / size_R
+        return mean_R
+
+    more_KR = lost_KR - lost_KR.mean(axis=0)
+    pairs = {
+        "agreement_accuracy": (
+            "rank correlation of blocks: lost by lesion, and accuracy of probes",
+            [(overall_R, by_block(accuracy_n))],
+        ),
+        "agreement_selectivity": (
+            "the same: lost more for one class than others, and selectivity for it",
+            [(more, by_block(index)) for more, index in zip(more_KR, index_Kn, strict=True)],
+        ),
+    }
+    findings = []
+    for name, (title, maps) in pairs.items():
+        found = [agreement(*both, plane_R, seed=study.seed) for both in maps]
+        value = float(np.mean([rho for rho, _, _ in found]))
+        null_P = np.mean([null for _, null, _ in found], axis=0)
+        null = Null.of("blocks exchanged inside planes", value, null_P)
+        findings.append(Finding(name, title, value, nulls=(null,)))
+    return findings
+
+
+def _some(study: Study, most: int) -> Any:
+    rows = np.arange(len(study.code_S))
+    return rows[:: -(-len(rows) // most)]
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: rounded(value, 5) if isinstance(value, float | list) else value
+        for name, value in row.items()
+    }
