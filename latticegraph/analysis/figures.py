@@ -56,7 +56,7 @@ def _twins(result: Mapping[str, Any]) -> Figure:
     section = result["sections"]["training"]
     twins = section["data"]["twins"]
     names = [name for name in section["findings"] if name != "specialisation"]
-    figure = _figure(7.2, 0.5 + 1.15 * -(-len(names) // 2))
+    figure = _figure(7.2, 0.4 + 1.3 * -(-len(names) // 2))
     for axes, name in zip(figure.subplots(-(-len(names) // 2), 2).flat, names, strict=False):
         found = section["findings"][name]
         axes.plot([twin[name] for twin in twins], [0] * len(twins), "|", color=COLOURS[6], ms=14)
@@ -65,6 +65,7 @@ def _twins(result: Mapping[str, Any]) -> Figure:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.1)
+        axes.locator_params(axis="x", nbins=5)
     return figure
 
 
@@ -159,7 +160,10 @@ def _bias(result: Mapping[str, Any]) -> Figure:
             label=name.replace("_", " "),
         )
     left.set(xlabel="samples", ylabel="dimension of the back face (directions)")
+    sizes = [row["samples"] for row in rows]
     left.set_xscale("log")
+    left.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
+    left.minorticks_off()
     left.legend(frameon=False, fontsize=8)
     for number, depth in enumerate(flow["depths"]):
         if depth in (
@@ -183,13 +187,15 @@ def _similarity(result: Mapping[str, Any]) -> Figure:
     classes = data["similarity_classes"]
     borders = [i for i, (one, two) in enumerate(pairwise(classes)) if one != two]
     for axes, name in zip(figure.subplots(1, 2), ("teacher", "face"), strict=True):
-        image = axes.imshow(data[f"similarity_{name}"], cmap="PuOr", vmin=-1, vmax=1)
+        image = axes.imshow(data[f"similarity_{name}"], cmap="PuOr", vmin=-0.5, vmax=0.5)
         for border in borders:
             axes.axhline(border + 0.5, color=_TEXT, lw=0.6)
             axes.axvline(border + 0.5, color=_TEXT, lw=0.6)
         title = "back face" if name == "face" else name
         axes.set(title=title, xlabel="text, by class", ylabel="text, by class")
-    figure.colorbar(image, ax=figure.axes, fraction=0.03, label="cosine of centred vectors")
+    figure.colorbar(
+        image, ax=figure.axes, fraction=0.03, label="cosine of centred vectors", extend="both"
+    )
     return figure
 
 
@@ -219,9 +225,11 @@ def _probes(result: Mapping[str, Any]) -> Figure:
 def _damage(result: Mapping[str, Any]) -> Figure:
     """Explained variance lost after cells were erased, per step."""
     data = result["sections"]["damage"]["data"]
-    figure = _figure(7.2, 2.8)
+    figure, trained = _figure(7.2, 2.8), data["trained_steps"]
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     for number, (at, rows) in enumerate(data["recovery"].items()):
+        # Where the whole model is at a loss, nothing can come back.
+        rows = [r for r in rows if r["step"] <= trained or r["explained_variance"] > 0]
         steps, lost = ([row[name] for row in rows] for name in ("step", "lost"))
         left.plot(
             steps, lost, "os"[number % 2] + "-", color=COLOURS[number], label=f"after step {at}"
@@ -229,9 +237,10 @@ def _damage(result: Mapping[str, Any]) -> Figure:
         if rows[0]["interval"]:
             low, high = zip(*(row["interval"] for row in rows), strict=True)
             left.fill_between(steps, low, high, color=COLOURS[number], alpha=0.2)
-    left.axvline(data["trained_steps"], color=COLOURS[6], ls="--", lw=1, label="trained steps")
+    left.axvline(trained, color=COLOURS[6], ls="--", lw=1, label="trained steps")
     left.axhline(0, color=_TEXT, lw=0.6)
     left.set(xlabel="step of reading", ylabel="explained variance lost")
+    left.locator_params(axis="x", integer=True)
     left.legend(frameon=False, fontsize=8, title="cells erased")
     if "wall" not in data:
         right.set_axis_off()

@@ -42,12 +42,13 @@ p.note, figcaption {{ color: var(--soft); max-width: 60em; }}
 figure {{ margin: 0; border: 1px solid var(--line); border-radius: 6px; padding: .6em;
   min-width: 0; overflow: hidden; }}
 figure h3 {{ font-size: .95em; margin: 0 0 .3em; overflow-wrap: anywhere; }}
-svg {{ max-width: 100%; height: auto; }}
+.wide svg {{ width: 100%; max-width: 52em; min-width: 36em; height: auto; }}
 .plot {{ width: 100%; height: 420px; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .9em; }}
 th, td {{ padding: .25em .7em; text-align: right; border-bottom: 1px solid var(--line);
   vertical-align: top; }}
+td:not(:first-child) {{ white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; min-width: 14em; }}
 </style>
 <script src="{library}"></script>

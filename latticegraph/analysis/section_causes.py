@@ -11,6 +11,7 @@ import numpy as np
 
 from latticegraph.analysis.damage import middle_block, one_cell_wall, recovery
 from latticegraph.analysis.lesions import (
+    Measured,
     agreement,
     blocks_of,
     lost_by_class,
@@ -18,13 +19,12 @@ from latticegraph.analysis.lesions import (
     measure_lesions,
     parts_of,
 )
-from latticegraph.analysis.null import Finding, Null
+from latticegraph.analysis.null import Codes, Finding, Null
 from latticegraph.analysis.rounding import rounded
 from latticegraph.analysis.selective_use import KEPT, explained, selective_use
 from latticegraph.analysis.specialisation import CellProbes, response, selectivity_index
 from latticegraph.analysis.study import Section, Study
 from latticegraph.evaluation import GroupBootstrap
-from latticegraph.evaluation.arrays import Floats
 from latticegraph.hub import LatticeModel
 
 LESION_SAMPLES = 400
@@ -50,6 +50,7 @@ def lesions_section(study: Study) -> Section:
     )
     rows = lost_variance(measured)
     lost_KR = lost_by_class(measured, "block", "mean", code_S)
+    findings = _agreements(study, measured, rows_S)
     block_N = blocks_of(study.model.graph)
     overall_R = np.array([row["value"] for row in rows if row["kind"] == "block"])
     data: dict[str, Any] = {
@@ -61,7 +62,7 @@ def lesions_section(study: Study) -> Section:
         "lost_by_block": rounded(overall_R, 5),
         "lost_by_class_block": rounded(lost_KR, 5),
     }
-    return Section("What the output loses", _agreements(study, overall_R, lost_KR), data)
+    return Section("What the output loses", findings, data)
 
 
 def use_section(study: Study, twin: LatticeModel) -> Section:
@@ -135,42 +136,38 @@ def damage_section(study: Study) -> Section:
     return Section("Damage, and a wall with one open cell", findings, data)
 
 
-def _agreements(study: Study, overall_R: Floats, lost_KR: Floats) -> list[Finding]:
-    """Rank correlations over blocks, inside planes."""
-    recording, model = study.recording, study.model
-    blocks_n = blocks_of(model.graph)[recording.cells_n]
-    count = int(blocks_n.max()) + 1
-    size_R = np.maximum(np.bincount(blocks_n, minlength=count), 1)
-    depth_R = np.bincount(blocks_n, recording.depth_n, count) / size_R
+def _agreements(study: Study, measured: Measured, rows_S: Codes) -> list[Finding]:
+    """Rank correlations of the causal map with maps of cells, over blocks, inside planes."""
+    recording = study.recording
+    blocks_n = blocks_of(study.model.graph)[recording.cells_n]
+    size_R = np.maximum(np.bincount(blocks_n), 1)
+    depth_R = np.bincount(blocks_n, recording.depth_n) / size_R
     plane_R = np.unique(depth_R.round(6), return_inverse=True)[1].astype(np.int64)
-    step = max(1, recording.steps - 1)
-    states = recording.states_TSnC[step]
-    accuracy_n = CellProbes(states, study.half_S).accuracy(study.code_S)
-    index_Kn = selectivity_index(response(states), study.code_S, len(study.classes))
+    states = recording.states_TSnC[max(1, recording.steps - 1)]
+    probes, seen_Sn = CellProbes(states, study.half_S), response(states)
+    classes = len(study.classes)
 
-    def by_block(value_n: Floats) -> Floats:
-        mean_R: Floats = np.bincount(blocks_n, value_n, count) / size_R
-        return mean_R
+    def both(code_S: Codes) -> tuple[float, float]:
+        lost_KR = lost_by_class(measured, "block", "mean", code_S[rows_S])
+        accuracy_R = np.bincount(blocks_n, probes.accuracy(code_S)) / size_R
+        index_Kn = selectivity_index(seen_Sn, code_S, classes)
+        more_KR = lost_KR - lost_KR.mean(axis=0)
+        by_class = [
+            agreement(more_R, np.bincount(blocks_n, index_n) / size_R, plane_R)
+            for more_R, index_n in zip(more_KR, index_Kn, strict=True)
+        ]
+        return agreement(lost_KR.mean(axis=0), accuracy_R, plane_R), float(np.mean(by_class))
 
-    more_KR = lost_KR - lost_KR.mean(axis=0)
-    pairs = {
-        "agreement_accuracy": (
-            "rank correlation of blocks: lost by lesion, and accuracy of probes",
-            [(overall_R, by_block(accuracy_n))],
-        ),
-        "agreement_selectivity": (
-            "the same: lost more for one class than others, and selectivity for it",
-            [(more, by_block(index)) for more, index in zip(more_KR, index_Kn, strict=True)],
-        ),
+    values, null_P2 = both(study.code_S), np.array([both(order) for order in study.orders])
+    titles = {
+        "agreement_accuracy": "rank correlation of blocks: lost by lesion, and accuracy of probes",
+        "agreement_selectivity": "the same: lost more for one class than for others, and "
+        "selectivity for it",
     }
-    findings = []
-    for name, (title, maps) in pairs.items():
-        found = [agreement(*both, plane_R, seed=study.seed) for both in maps]
-        value = float(np.mean([rho for rho, _, _ in found]))
-        null_P = np.mean([null for _, null, _ in found], axis=0)
-        null = Null.of("blocks exchanged inside planes", value, null_P)
-        findings.append(Finding(name, title, value, nulls=(null,)))
-    return findings
+    return [
+        Finding(name, title, value, nulls=(Null.of(study.orders.kind, value, null_P),))
+        for (name, title), value, null_P in zip(titles.items(), values, null_P2.T, strict=True)
+    ]
 
 
 def _some(study: Study, most: int) -> Any:

@@ -81,15 +81,19 @@ def _labels(sections: Mapping[str, Any], text: Mapping[str, Any], level: float) 
         lines.append(f"No measurable trace of the class of a text in {_listed(no)}.")
     if yes and not text["own_labels"]:
         lines.append(
-            "The classes were not labelled by anyone, so that they can show in any lattice that "
-            "passes the text on; the comparison with untrained lattices counts."
+            "These classes follow from the text itself, so that they show in any lattice that "
+            "passes it on; the comparison with untrained lattices counts."
         )
     return lines
 
 
 def _lesions(section: Mapping[str, Any]) -> list[str]:
     lines = []
-    for kind, word in (("expert", "experts"), ("edges", "edge types"), ("plane", "planes")):
+    for kind, word in (
+        ("expert", "experts"),
+        ("edges", "edge types"),
+        ("plane", "planes, numbered from the front,"),
+    ):
         rows = [
             row
             for row in section["data"]["lesions"]
@@ -102,7 +106,7 @@ def _lesions(section: Mapping[str, Any]) -> list[str]:
         needed.sort(key=lambda row: -row["value"])
         line = f"No {word} measurably cost the output when given another text"
         if needed:
-            costs = _listed([f"{row['part']} {_with_interval(row)}" for row in needed])
+            costs = _listed([f"{row['part']}: {_with_interval(row)}" for row in needed])
             line = f"Given another text, these {word} cost explained variance: {costs}"
         if idle and needed:
             line += f"; not measurably: {_listed(idle)}"
@@ -193,4 +197,5 @@ def _with_interval(found: Mapping[str, Any]) -> str:
 
 
 def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    between = "; " if any("(" in word for word in words) else ", "
+    return words[0] if len(words) == 1 else f"{between.join(words[:-1])} and {words[-1]}"

@@ -75,7 +75,11 @@ class _Cells:
         others = [axis for axis in range(3) if axis != depth]
         self._axes = [places_N3[:, axis].tolist() for axis in (depth, *others)]
         self._titles = ["depth (cells)", *(f"{'xyz'[axis]} (cells)" for axis in others)]
-        self._size = float(np.clip(60 / len(places_N3) ** (1 / 3), 2.5, 9))
+        sides = [lattice["dimensions"][axis] for axis in (depth, *others)]
+        # Planes are drawn apart, so that the inner ones are seen.
+        shape = np.array([2.0 * sides[0], sides[1], sides[2]]) / max(2.0 * sides[0], *sides[1:])
+        self._shape = dict(zip("xyz", (2.0 * shape).round(3).tolist(), strict=True))
+        self._size = float(np.clip(40 / len(places_N3) ** (1 / 3), 2.0, 7.0))
 
     def figure(
         self,
@@ -127,10 +131,11 @@ class _Cells:
         layout = {
             "scene": {
                 **axes,
-                "aspectmode": "data",
-                "camera": {"eye": {"x": -1.5, "y": -1.5, "z": 1.1}},
+                "aspectmode": "manual",
+                "aspectratio": self._shape,
+                "camera": {"eye": {"x": -1.3, "y": -2.1, "z": 1.0}},
             },
-            "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+            "margin": {"l": 0, "r": 0, "t": 0, "b": 40},
             "height": 420,
             "paper_bgcolor": "rgba(0,0,0,0)",
             "sliders": [slide] if len(steps) > 1 else [],

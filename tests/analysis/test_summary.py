@@ -86,7 +86,7 @@ def test_nothing_measurable_is_said_to_be_nothing(result):
     assert "19 untrained lattices (p = 0.5)" in lines[0]
     assert lines[1].startswith("No measurable trace of the class of a text in which expert a cell")
     assert lines[2] == "No experts measurably cost the output when given another text."
-    assert "3 0.300 (0.200 to 0.400); not measurably: 0." in lines[3]
+    assert "3: 0.300 (0.200 to 0.400); not measurably: 0." in lines[3]
     assert sum("do not measurably agree with" in line for line in lines) == 2
     assert any("do not measurably carry it better" in line for line in lines)
 
