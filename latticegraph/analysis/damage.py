@@ -135,15 +135,15 @@ def one_cell_wall(
         ``own`` and ``refitted`` by ``none``, ``one_cell`` and ``closed``; ``components``; ``cell``.
     """
     closed, opening = wall(model.graph)
-    first_CNB = _trajectory(model, heldout.source_ND[:1], ())[0][0]
+    first_CNB = _first_states(model, heldout.source_ND[:1])
     walls = {"none": None, "one_cell": closed, "closed": [*closed, opening]}
     result: dict[str, Any] = {"own": {}, "refitted": {}, "cell": opening}
     for name, cells in walls.items():
         edits = () if cells is None else (ReplaceCells(None, cells, first_CNB[:, cells]),)
-        known_T, _ = _trajectory(model, fit.source_ND, edits)
-        new_T, predicted_SD = _trajectory(model, heldout.source_ND, edits)
+        known_CNB, _ = _final(model, fit.source_ND, edits)
+        new_CNB, predicted_SD = _final(model, heldout.source_ND, edits)
         result["own"][name] = _explained(predicted_SD, heldout.target_ND, fit.target_ND)
-        known_SF, new_SF = (_face(model, states[-1]) for states in (known_T, new_T))
+        known_SF, new_SF = (_face(model, states) for states in (known_CNB, new_CNB))
         guess_SD = _regressed(known_SF, fit.target_ND, new_SF)
         result["refitted"][name] = _explained(guess_SD, heldout.target_ND, fit.target_ND)
     channels = model.student.settings.state_channels
@@ -155,15 +155,21 @@ def one_cell_wall(
     return result
 
 
-def _trajectory(
+def _final(
     model: LatticeModel, source_SD: Floats, edits: Sequence[Intervention]
 ) -> tuple[torch.Tensor, Floats]:
-    """States of all steps and predictions."""
-    recorder = TrajectoryRecorder()
+    """Final states and predictions."""
     source = torch.from_numpy(source_SD).to(model.student.std)
     with torch.no_grad():
-        output = model.student(source, recorder=recorder, interventions=edits)
-    return recorder.trajectory_TCNB, output.embedding_BD.double().cpu().numpy()
+        output = model.student(source, interventions=edits)
+    return output.states_CNB, output.embedding_BD.double().cpu().numpy()
+
+
+def _first_states(model: LatticeModel, source_SD: Floats) -> torch.Tensor:
+    recorder = TrajectoryRecorder()
+    with torch.no_grad():
+        model.student(torch.from_numpy(source_SD).to(model.student.std), recorder=recorder)
+    return recorder.trajectory_TCNB[0]
 
 
 def _face(model: LatticeModel, states_CNB: torch.Tensor) -> Floats:

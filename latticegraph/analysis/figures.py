@@ -113,6 +113,7 @@ def _use(result: Mapping[str, Any]) -> Figure | None:
         axes.plot(
             data["kept"], data[name], "osD^"[number] + "-", color=COLOURS[number], label=title
         )
+    axes.axhline(data["whole"], color=COLOURS[6], ls="--", lw=1, label="all cells")
     axes.set_xscale("log", base=2)
     axes.set_xticks(data["kept"], [f"{100 * share:g}" for share in data["kept"]])
     axes.set(xlabel="cells that keep their text between steps (%)", ylabel="explained variance")

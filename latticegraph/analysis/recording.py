@@ -22,6 +22,21 @@ from latticegraph.hub import LatticeModel
 Singles = NDArray[np.float32]
 
 MOST_NUMBERS = 150_000_000  # kept in float32: 600 MB
+USUAL_CELLS = 4096  # up to which samples need not be saved
+FEWEST_SAMPLES = 24
+
+
+def affordable(most: int, cells: int) -> int:
+    """Samples to compute at once: ``most``, and fewer of a large lattice, at least 24.
+
+    Args:
+        most: wanted.
+        cells: of the lattice.
+
+    >>> affordable(300, 512), affordable(300, 19_683)
+    (300, 62)
+    """
+    return min(most, max(FEWEST_SAMPLES, most * USUAL_CELLS // cells))
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ def kept_cells(depth_N: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 def record_model(
     model: LatticeModel,
     source_SD: Tensor,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     most_numbers: int = MOST_NUMBERS,
 ) -> Recording:
     """Run a model over embeddings and keep states and gates.
@@ -121,7 +136,7 @@ def record_model(
     Args:
         model: with a lattice.
         source_SD: teacher embeddings.
-        batch_size: samples per forward pass.
+        batch_size: samples per forward pass; None: as many as are affordable.
         most_numbers: kept at most, about.
 
     Raises:
@@ -129,6 +144,7 @@ def record_model(
     """
     student, graph = model.student, model.graph
     steps = student.settings.dynamics.steps
+    batch_size = batch_size or affordable(250, graph.num_cells)
     depth_N = graph.depth_N.numpy()
     per_cell = len(source_SD) * (steps + 1) * student.settings.state_channels
     cells_n = kept_cells(depth_N, max(1, most_numbers // max(per_cell, 1)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from latticegraph.analysis.damage import middle_block, one_cell_wall, recovery
 from latticegraph.analysis.lesions import (
@@ -20,11 +21,12 @@ from latticegraph.analysis.lesions import (
     parts_of,
 )
 from latticegraph.analysis.null import Codes, Finding, Null
+from latticegraph.analysis.recording import affordable
 from latticegraph.analysis.rounding import rounded
 from latticegraph.analysis.selective_use import KEPT, explained, selective_use
 from latticegraph.analysis.specialisation import CellProbes, response, selectivity_index
 from latticegraph.analysis.study import Section, Study
-from latticegraph.evaluation import GroupBootstrap
+from latticegraph.evaluation import EmbeddingSplit, GroupBootstrap
 from latticegraph.hub import LatticeModel
 
 LESION_SAMPLES = 400
@@ -72,12 +74,14 @@ def use_section(study: Study, twin: LatticeModel) -> Section:
         study: the analysis, of a model with at least two steps.
         twin: an untrained lattice of the same configuration.
     """
-    rows = [np.flatnonzero(study.half_S == half)[:USE_SAMPLES] for half in (0, 1)]
+    most = affordable(USE_SAMPLES, study.model.graph.num_cells)
+    rows = [np.flatnonzero(study.half_S == half)[:most] for half in (0, 1)]
     chosen, measured = (study.text.only(part) for part in rows)
     codes = [study.code_S[part] for part in rows]
     spread_S = np.square(measured.split.target_ND - study.train_mean_D).sum(axis=1)
     bootstrap = GroupBootstrap(measured.groups, spread_S)
-    findings, curves = [], {}
+    findings: list[Finding] = []
+    curves: dict[str, Any] = {}
     for model, suffix in ((study.model, ""), (twin, "_untrained")):
         errors = selective_use(
             model, chosen.split, codes[0], measured.split, codes[1], seed=study.seed
@@ -93,6 +97,9 @@ def use_section(study: Study, twin: LatticeModel) -> Section:
             findings.append(Finding(name, title, found.value, found.low, found.high))
         for name, one in errors.items():
             curves[f"{name}{suffix}"] = rounded(list(explained(one, spread_S).values()))
+        whole_SD = model.predict(torch.from_numpy(measured.split.source_ND)).double().numpy()
+        missed = np.square(whole_SD - measured.split.target_ND).sum()
+        curves[f"whole{suffix}"] = rounded(1 - missed / spread_S.sum())
     return Section("Selective use", findings, {"kept": list(KEPT), **curves})
 
 
@@ -120,7 +127,9 @@ def damage_section(study: Study) -> Section:
     findings: list[Finding] = []
     settings = model.graph.settings
     if settings.surface == "front_back" and settings.dimensions[settings.axis] > 2:
-        found = one_cell_wall(model, study.fit, text.split)
+        every = -(-len(study.fit.source_ND) // affordable(1000, model.graph.num_cells))
+        fit = EmbeddingSplit(study.fit.source_ND[::every], study.fit.target_ND[::every])
+        found = one_cell_wall(model, fit, text.split)
         data["wall"] = {
             "own": _short(found["own"]),
             "refitted": _short(found["refitted"]),
@@ -172,7 +181,7 @@ def _agreements(study: Study, measured: Measured, rows_S: Codes) -> list[Finding
 
 def _some(study: Study, most: int) -> Any:
     rows = np.arange(len(study.code_S))
-    return rows[:: -(-len(rows) // most)]
+    return rows[:: -(-len(rows) // affordable(most, study.model.graph.num_cells))]
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

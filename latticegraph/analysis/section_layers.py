@@ -15,6 +15,7 @@ from latticegraph.analysis.dimension import bias_curve, entropy_rank, participat
 from latticegraph.analysis.flow import influence, lagged_information, light_cone
 from latticegraph.analysis.mutual_information import components, permuted_information
 from latticegraph.analysis.null import Codes, Finding, Null, jackknife
+from latticegraph.analysis.recording import affordable
 from latticegraph.analysis.rounding import rounded
 from latticegraph.analysis.similarity import cosine_matrix, debiased_cka, permuted_cka
 from latticegraph.analysis.study import Section, Study
@@ -73,8 +74,9 @@ def flow_section(study: Study) -> Section:
         study: the analysis.
     """
     recording, graph = study.recording, study.model.graph
-    few = study.text.split.source_ND[:: max(1, len(study.text.texts) // INFLUENCE_SAMPLES)]
-    moved_TN = influence(study.model, few[:INFLUENCE_SAMPLES], seed=study.seed)
+    few = affordable(INFLUENCE_SAMPLES, graph.num_cells)
+    source = study.text.split.source_ND[:: max(1, len(study.text.texts) // few)][:few]
+    moved_TN = influence(study.model, source, seed=study.seed)
     cone_TN = light_cone(graph, recording.steps)[: len(moved_TN)]
     depth_N = graph.depth_N.numpy()
     planes = [depth_N == depth for depth in recording.depths]

@@ -36,6 +36,24 @@ class _Nudge(Intervention):
         return x_CNB + self.value_CNB[:, :, samples]
 
 
+def states_between(steps: int) -> range:
+    """Numbers of the steps behind which another one follows.
+
+    Args:
+        steps: of the model.
+
+    Raises:
+        DataError: there is no state between two steps.
+    """
+    if steps < 2:
+        raise DataError(
+            "model.dynamics.steps",
+            f"expected at least 2, so that there is a state between steps, got {steps}",
+            "Analyse a model with more steps",
+        )
+    return range(1, steps)
+
+
 def importance(
     model: LatticeModel, split: EmbeddingSplit, directions: int = DIRECTIONS, seed: int = 0
 ) -> tuple[Floats, Floats]:
@@ -68,19 +86,13 @@ def importance(
         DataError: there is no state between two steps.
     """
     student = model.student
-    steps = student.settings.dynamics.steps
-    if steps < 2:
-        raise DataError(
-            "model.dynamics.steps",
-            f"expected at least 2, so that there is a state between steps, got {steps}",
-            "Analyse a model with more steps",
-        )
+    between = states_between(student.settings.dynamics.steps)
     source, target = (
         torch.from_numpy(rows).to(student.std) for rows in (split.source_ND, split.target_ND)
     )
     shape = (student.settings.state_channels, model.graph.num_cells, len(source))
-    nudges = [source.new_zeros(shape).requires_grad_() for _ in range(steps - 1)]
-    edits = [_Nudge([step], nudge) for step, nudge in enumerate(nudges, start=1)]
+    nudges = [source.new_zeros(shape).requires_grad_() for _ in between]
+    edits = [_Nudge([step], nudge) for step, nudge in zip(between, nudges, strict=True)]
     recorder = TrajectoryRecorder()
     with torch.enable_grad():
         output_SD = student(source, recorder=recorder, interventions=edits).embedding_BD
@@ -134,7 +146,7 @@ def selective_use(
     """
     cost_SN, variance_N = importance(model, chosen_by)
     cells, random = cost_SN.shape[1], np.random.default_rng(seed)
-    between = range(1, model.student.settings.dynamics.steps)
+    between = states_between(model.student.settings.dynamics.steps)
     source = torch.from_numpy(measured_on.source_ND)
 
     def errors(best_N: Codes) -> Floats:

@@ -36,7 +36,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines += _lesions(sections["lesions"])
     lines += _agreement(sections["lesions"]["findings"], level)
     if "use" in sections:
-        lines += _use(sections["use"]["findings"])
+        lines += _use(sections["use"])
     lines.append(_teacher(sections["layers"]["findings"]))
     lines.append(_probes(sections["probes"]))
     lines += _damage(sections["damage"])
@@ -129,7 +129,8 @@ def _agreement(found: Mapping[str, Any], level: float) -> list[str]:
     return lines
 
 
-def _use(found: Mapping[str, Any]) -> list[str]:
+def _use(section: Mapping[str, Any]) -> list[str]:
+    found = section["findings"]
     one = found["use_own_minus_others"]
     low, high = one["interval"] or (0.0, 0.0)
     than = "than the best cells for the other classes"
@@ -141,7 +142,9 @@ def _use(found: Mapping[str, Any]) -> list[str]:
     if low > 0 and twin["interval"]:
         inside = twin["interval"][1] >= low
         lines.append(
-            f"In an untrained lattice the same difference is {_with_interval(twin)}"
+            "In an untrained lattice, which explains "
+            f"{section['data']['whole_untrained']:.3f} with all cells, "
+            f"the same difference is {_with_interval(twin)}"
             + (", so that training need not have made it." if inside else ", which is less.")
         )
     return lines

@@ -22,7 +22,7 @@ from latticegraph.analysis.section_readings import composition_section, probes_s
 from latticegraph.analysis.section_twins import twins_section
 from latticegraph.analysis.study import LEVEL, Section, Study
 from latticegraph.analysis.summary import summary
-from latticegraph.config import load_config
+from latticegraph.config import Config, load_config
 from latticegraph.early import check_run
 from latticegraph.errors import ConfigError
 from latticegraph.evaluation import EmbeddingSplit
@@ -71,15 +71,7 @@ def analyse(
     """
     show_log_by_default()
     run_dir = Path(run_dir).expanduser()
-    check_run(run_dir)
-    config = load_config(run_dir / "config.yaml")
-    check_trusted(class_paths(config.model_dump(mode="json")), trust, str(run_dir / "config.yaml"))
-    if config.model.dynamics.mode != "lattice":
-        raise ConfigError(
-            "model.dynamics.mode",
-            f"expected a run with a lattice, got '{config.model.dynamics.mode}'",
-            "Analyse a run whose model.dynamics.mode is lattice",
-        )
+    config = _checked(run_dir, trust)
     folder = run_dir / FOLDER if out is None else Path(out).expanduser()
     check_writable(folder, "--out")
     check_plotly()
@@ -93,23 +85,7 @@ def analyse(
         "run": run_dir.resolve().name,
         "command": command("analyse", str(run_dir), *(["--data", data] if data else [])),
         "level": LEVEL,
-        "lattice": {
-            "dimensions": list(config.lattice.dimensions),
-            "axis": config.lattice.axis,
-            "steps": config.model.dynamics.steps,
-            "coordinates": study.recording.coordinates_n3.tolist(),
-            "cells": model.graph.num_cells,
-        },
-        "text": {
-            "file": data,
-            "samples": len(study.text.texts),
-            "groups": len(set(study.text.groups)),
-            "classes": {
-                name: int((study.code_S == code).sum()) for code, name in enumerate(study.classes)
-            },
-            "origin": study.text.origin,
-            "own_labels": study.text.own_labels,
-        },
+        **_subject(study, data),
         "seconds": round(time.perf_counter() - began, 1),
         "sections": {name: section.to_json() for name, section in sections.items()},
     }
@@ -117,6 +93,43 @@ def analyse(
     write_json(folder / "analysis.json", result, "--out")
     write_page(folder, result)
     return result
+
+
+def _checked(run_dir: Path, trust: Sequence[str]) -> Config:
+    """The configuration of a finished run with a lattice."""
+    check_run(run_dir)
+    config = load_config(run_dir / "config.yaml")
+    check_trusted(class_paths(config.model_dump(mode="json")), trust, str(run_dir / "config.yaml"))
+    if config.model.dynamics.mode != "lattice":
+        raise ConfigError(
+            "model.dynamics.mode",
+            f"expected a run with a lattice, got '{config.model.dynamics.mode}'",
+            "Analyse a run whose model.dynamics.mode is lattice",
+        )
+    return config
+
+
+def _subject(study: Study, data: str | None) -> dict[str, Any]:
+    """The lattice and the text, as in ``analysis.json``."""
+    lattice, text = study.model.config.lattice, study.text
+    sizes = {name: int((study.code_S == code).sum()) for code, name in enumerate(study.classes)}
+    return {
+        "lattice": {
+            "dimensions": list(lattice.dimensions),
+            "axis": lattice.axis,
+            "steps": study.recording.steps,
+            "coordinates": study.recording.coordinates_n3.tolist(),
+            "cells": study.model.graph.num_cells,
+        },
+        "text": {
+            "file": data,
+            "samples": len(text.texts),
+            "groups": len(set(text.groups)),
+            "classes": sizes,
+            "origin": text.origin,
+            "own_labels": text.own_labels,
+        },
+    }
 
 
 def _study(model: LatticeModel, prepared: Prepared, data: str | None) -> Study:

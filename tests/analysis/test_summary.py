@@ -57,10 +57,11 @@ def result():
                 },
             },
             "use": {
+                "data": {"whole_untrained": 0.3},
                 "findings": {
                     "use_own_minus_others": finding(0.01, interval=[-0.02, 0.03]),
                     "use_own_minus_others_untrained": finding(0.01, interval=[0.0, 0.02]),
-                }
+                },
             },
             "layers": {"findings": {"cka_teacher_face": finding(0.7, 0.01, [0.6, 0.8])}},
             "probes": {
