@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "known.txt").write_text("\n".join(known), encoding="utf-8")
     (folder / "corpus.txt").write_text("\n".join(lines[:140]), encoding="utf-8")
     labelled = [
-        {"text": line, "label": "thing" if "hat" in line or "map" in line else "place"}
+        {"text": line, "label": "a & </script>" if "hat" in line or "map" in line else "place"}
         for line in lines[140:]
     ]
     text = "\n".join(json.dumps(row, ensure_ascii=False) for row in labelled)
@@ -83,7 +83,7 @@ def test_analysis_holds_value_null_and_interval_of_every_statistic(analysed):
             for null in found["nulls"]:
                 assert 0 < null["p_value"] <= 1
                 assert null["low"] <= null["high"]
-    assert result["text"]["classes"].keys() == {"place", "thing"}
+    assert result["text"]["classes"].keys() == {"place", "a & </script>"}
     assert result["text"]["own_labels"] is True
     assert len(result["sections"]["training"]["data"]["twins"]) == 19
     assert printed.splitlines()[:-1] == result["summary"]
@@ -95,6 +95,7 @@ def test_page_has_one_copy_of_the_library_and_asks_nobody(analysed):
     folder, _ = analysed
     page = (folder / "analysis.html").read_text("utf-8")
     assert page.count("<script src=") == 1
+    assert page.count("</script>") == 3  # the label that ends one is escaped
     assert (folder / "plotly.min.js").stat().st_size > 1_000_000
     assert len(page) < 3_000_000
     linked = set(re.findall(r"(?:src|href)=\"([^\"]+)\"", page))
