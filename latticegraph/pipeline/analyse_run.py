@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from latticegraph.analysis.page import PAGE, check_plotly, write_page
 from latticegraph.analysis.section_causes import damage_section, lesions_section, use_section
 from latticegraph.analysis.section_cells import cells_section, experts_section
@@ -185,6 +183,4 @@ def _twins(prepared: Prepared, count: int) -> Iterator[LatticeModel]:
     config = prepared.config
     for number in range(count):
         run = config.run.model_copy(update={"seed": (config.run.seed + number) % 2**32})
-        twin = untrained(replace(prepared, config=config.model_copy(update={"run": run})))
-        yield twin
-        torch.manual_seed(config.run.seed)
+        yield untrained(replace(prepared, config=config.model_copy(update={"run": run})))
