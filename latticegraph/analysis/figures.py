@@ -93,6 +93,8 @@ def _lesions(result: Mapping[str, Any]) -> Figure:
         )
     axes.axvline(0, color=_TEXT, linewidth=0.7)
     axes.set_xscale("symlog", linthresh=0.05)
+    marks = (-1.0, -0.1, 0.0, 0.1, 1.0, 10.0)
+    axes.set_xticks(marks, [f"{mark:g}" for mark in marks])
     axes.set_yticks(range(len(parts)), [f"{kind} {part}" for kind, part in parts])
     axes.invert_yaxis()
     axes.set_xlabel("explained variance lost (share), 95% interval; linear up to 0.05, then log")
@@ -141,8 +143,9 @@ def _layers(result: Mapping[str, Any]) -> Figure:
         if title.startswith("influence"):
             cone = np.array(flow["light_cone_by_step_plane"]) > 0
             edge = [int(row.nonzero()[0].max()) + 0.5 if row.any() else -0.5 for row in cone]
-            axes.step(edge, range(len(edge)), where="mid", color="white", lw=2, label="light cone")
-            axes.legend(fontsize=7, loc="lower right")
+            ends = [(x, y) for step, x in enumerate(edge) for y in (step - 0.5, step + 0.5)]
+            axes.plot(*zip(*ends, strict=True), color="white", lw=2, label="light cone")
+            axes.legend(fontsize=7, loc="lower right", labelcolor="white", framealpha=0)
     return figure
 
 
@@ -213,13 +216,17 @@ def _probes(result: Mapping[str, Any]) -> Figure:
         left.plot(row["control"], place, "D", color=COLOURS[1], label=None if place else "control")
         right.barh(place, row["bits_per_label"], color=COLOURS[0], height=0.5)
     left.axvline(data["chance"], color=COLOURS[6], lw=1, ls="--", label="chance")
-    right.axvline(data["uniform_bits"], color=COLOURS[6], lw=1, ls="--", label="uniform code")
+    right.axvline(
+        data["uniform_bits"],
+        color=COLOURS[6],
+        lw=1,
+        ls="--",
+    )
     left.set_yticks(range(len(rows)), [row["representation"] for row in rows])
     left.invert_yaxis()
     left.set_xlabel("balanced accuracy (share), 95% interval")
-    right.set_xlabel("description length (bits per label)")
-    for axes in (left, right):
-        axes.legend(frameon=False, fontsize=7, loc="lower left")
+    right.set_xlabel("description length (bits per label); dashed: uniform code")
+    left.legend(frameon=False, fontsize=7, loc="lower left")
     return figure
 
 

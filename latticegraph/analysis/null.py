@@ -235,6 +235,22 @@ def group_blocks(groups: Sequence[Hashable], blocks: int = BLOCKS, seed: int = 0
     return block_G[group_S]
 
 
+def group_order(groups: Sequence[Hashable], seed: int = 0) -> Codes:
+    """Numbers of the samples with whole groups one after another, the groups in random order.
+
+    Args:
+        groups: of every sample.
+        seed: of the order.
+
+    Shapes:
+        result: [S].
+    """
+    group_S, kinds = codes_of(groups)
+    place_G = np.random.default_rng(seed).permutation(len(kinds))
+    order_S: Codes = np.argsort(place_G[group_S], kind="stable")
+    return order_S
+
+
 def jackknife(
     statistic: Callable[[Codes], float], block_S: Codes, level: float = 0.95
 ) -> tuple[float, float, float]:

@@ -14,7 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from latticegraph.analysis.composition import composition, parts_of_text
-from latticegraph.analysis.null import Codes, Finding, LabelPermutations, Null, jackknife
+from latticegraph.analysis.null import (
+    Codes,
+    Finding,
+    LabelPermutations,
+    Null,
+    group_order,
+    jackknife,
+)
 from latticegraph.analysis.probes import balanced, code_length, control_labels, probe
 from latticegraph.analysis.recording import Recording, record_model
 from latticegraph.analysis.study import Section, Study
@@ -55,7 +62,7 @@ def probes_section(study: Study) -> Section:
     code_S, orders = study.code_S, study.orders
     control_S = control_labels(study.text.types, code_S, study.seed)
     control_orders = LabelPermutations(control_S.tolist(), study.text.groups, 1, study.seed)
-    order_S = np.argsort(study.block_S, kind="stable")
+    order_S = group_order(study.text.groups, study.seed)
     findings, rows = [], []
     for name, x_SD in representations(study.recording, study.text.split.source_ND).items():
         found = probe(x_SD, code_S, study.half_S, orders, PROBE_DIMENSION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from latticegraph.analysis.null import (
     codes_of,
     family_wise,
     group_blocks,
+    group_order,
     jackknife,
     p_value,
 )
@@ -94,6 +96,16 @@ def test_blocks_hold_whole_groups_of_about_one_size():
     block_S = group_blocks(groups, 4)
     assert len({(g, b) for g, b in zip(groups, block_S.tolist(), strict=True)}) == 13
     assert np.ptp(np.bincount(block_S)) <= 10
+
+
+def test_groups_follow_one_another_in_an_order_that_is_not_their_size():
+    groups = [f"g{i % 5}" for i in range(20)] + ["big"] * 30
+    order_S = group_order(groups)
+    assert sorted(order_S.tolist()) == list(range(50))
+    met = [groups[s] for s in order_S]
+    assert sum(one != two for one, two in pairwise(met)) == 5
+    firsts = {groups[group_order(groups, seed)[0]] for seed in range(30)}
+    assert len(firsts) == 6
 
 
 def test_jackknife_of_a_mean_is_its_closed_form_and_covers():
