@@ -104,6 +104,5 @@ def _penalty(x: Floats, y: Floats) -> float:
 
 
 def _ridge(x: Floats, y: Floats, penalty: float) -> Floats:
-    gram: Floats = x.T @ x + penalty * len(x) * np.eye(x.shape[1])
-    weight: Floats = np.linalg.solve(gram, np.asarray(x.T @ y, dtype=np.float64))
-    return weight
+    gram = x.T @ x + penalty * len(x) * np.eye(x.shape[1])
+    return np.asarray(np.linalg.solve(gram, x.T @ y), dtype=np.float64)

@@ -130,24 +130,32 @@ def browser():
     driver.quit()
 
 
-@needs_browser
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_every_panel_is_drawn_and_fits(browser, analysed, width, scheme):
-    from selenium.webdriver.support.ui import WebDriverWait
-
+def look(browser, width: int, scheme: str) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
     )
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+@needs_browser
+@pytest.mark.slow
+def test_every_panel_is_drawn_and_fits(browser, analysed):
+    """Loaded narrow and dark; then the window grows, and the scheme changes."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    look(browser, 390, "dark")
     browser.get((analysed[0] / "analysis.html").resolve().as_uri())
     ready = "return document.body.dataset.ready"
-    WebDriverWait(browser, 60, 0.1).until(lambda b: b.execute_script(ready))
+    WebDriverWait(browser, 120, 0.1).until(lambda b: b.execute_script(ready))
     plots = browser.find_elements("css selector", ".plot")
     assert all(plot.find_elements("css selector", "canvas") for plot in plots)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for width, scheme in ((390, "dark"), (1280, "light")):
+        look(browser, width, scheme)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert back == {"dark": "rgb(22, 24, 27)", "light": "rgb(255, 255, 255)"}[scheme]
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert errors == []
 

@@ -24,8 +24,8 @@ def test_influence_is_the_norm_of_the_jacobian(model, heldout):
     exact = torch.autograd.functional.jacobian(states, code)
     per_sample = torch.stack([exact[:, :, :, s, s] for s in range(3)])
     wanted = per_sample.square().sum(dim=(2, 4)).mean(0).sqrt().numpy()
-    found = influence(model, source, directions=200)[:, [0, 33, 59]]
-    np.testing.assert_allclose(found, wanted, rtol=0.12, atol=1e-6)
+    found = influence(model, source, directions=100)[:, [0, 33, 59]]
+    np.testing.assert_allclose(found, wanted, rtol=0.16, atol=1e-6)
 
 
 def test_nothing_leaves_the_light_cone_and_something_fills_it(model, heldout):
