@@ -76,7 +76,9 @@ function colours() {{
 }}
 async function show() {{
   for (const place of document.querySelectorAll(".plot")) {{
-    const one = figures[place.dataset.panel];
+    const one = figures[place.dataset.panel], eye = one.layout.scene.camera.eye;
+    const away = Math.max(1, 520 / place.clientWidth);  // in a narrow panel, from farther off
+    for (const axis in eye) eye[axis] *= away;
     await Plotly.newPlot(place, one.data, one.layout, {{responsive: true, displaylogo: false,
       displayModeBar: false}});
     if (one.frames.length > 1) await Plotly.addFrames(place, one.frames);

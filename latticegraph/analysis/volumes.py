@@ -133,7 +133,7 @@ class _Cells:
                 **axes,
                 "aspectmode": "manual",
                 "aspectratio": self._shape,
-                "camera": {"eye": {"x": -1.3, "y": -2.1, "z": 1.0}},
+                "camera": {"eye": {"x": -1.5, "y": -2.3, "z": 1.1}},
             },
             "margin": {"l": 0, "r": 0, "t": 0, "b": 40},
             "height": 420,
