@@ -6,6 +6,7 @@ import argparse
 from importlib.metadata import version
 from typing import Any
 
+from latticegraph.analyse_command import add_analyse_command
 from latticegraph.dashboard_command import add_dashboard_command
 from latticegraph.model_commands import add_model_commands
 from latticegraph.serve_command import add_serve_command
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--json", metavar="OUT", help="also write the result as JSON; - is standard output"
         )
+    add_analyse_command(commands)
     add_model_commands(commands)
     add_serve_command(commands)
     add_dashboard_command(commands)

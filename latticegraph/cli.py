@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latticegraph import model_commands
+from latticegraph.analyse_command import run_analyse
 from latticegraph.arguments import parser
 from latticegraph.config import Config, dump_config, load_config
 from latticegraph.dashboard_command import run_dashboard
@@ -257,6 +258,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "describe": _describe,
     "compare": _compare,
     "runs": _runs,
+    "analyse": run_analyse,
     "serve": run_serve,
     "dashboard": run_dashboard,
     **model_commands.COMMANDS,

@@ -86,7 +86,9 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("page", "count"), [("README.md", 4), ("docs/use_elsewhere.md", 3)], ids=["readme", "elsewhere"]
+    ("page", "count"),
+    [("README.md", 4), ("docs/use_elsewhere.md", 3), ("docs/analysis.md", 2)],
+    ids=["readme", "elsewhere", "analysis"],
 )
 def test_examples_print_what_they_say(
     user_folder: Path, capsys: pytest.CaptureFixture[str], page: str, count: int

@@ -1,5 +1,6 @@
 """The step, the experts, their gates, and what takes their place in controls."""
 
+from latticegraph.dynamics.ablations import AblateCells, AblateEdges, AblateExpert, Ablation
 from latticegraph.dynamics.controls import Identity, Wire
 from latticegraph.dynamics.disk_recorder import DiskRecorder, read_trajectory
 from latticegraph.dynamics.distant_expert import DistantExpert
@@ -19,6 +20,10 @@ from latticegraph.dynamics.local_expert import LocalExpert
 from latticegraph.dynamics.recorder import Recorder, StepRecord, TrajectoryRecorder
 
 __all__ = [
+    "AblateCells",
+    "AblateEdges",
+    "AblateExpert",
+    "Ablation",
     "DiskRecorder",
     "DistantExpert",
     "Dynamics",

@@ -41,6 +41,15 @@ class Intervention:
         """Edge type whose messages are removed, where it removes one."""
         return None
 
+    @property
+    def changed_edges(self) -> EdgeType | None:
+        """Edge type whose messages it changes, where it changes those of one."""
+        return None
+
+    def messages(self, m_CNB: Tensor) -> Tensor:
+        """What edges of its type bring to every cell."""
+        return m_CNB
+
     def update(self, u_CNB: Tensor) -> Tensor:
         """The update of its expert."""
         return u_CNB
@@ -171,6 +180,20 @@ class Edits:
         return frozenset(
             edit.silent_edges for edit in self._active if edit.silent_edges is not None
         )
+
+    @property
+    def changed(self) -> tuple[EdgeType, ...]:
+        """Edge types whose messages are changed, in a fixed order."""
+        return tuple(
+            sorted({edit.changed_edges for edit in self._active if edit.changed_edges is not None})
+        )
+
+    def messages(self, edge_type: EdgeType, m_CM: Tensor) -> Tensor:
+        """What edges of one type bring."""
+        for edit in self._active:
+            if self._layout is not None and edit.changed_edges == edge_type:
+                m_CM = self._layout.columns(edit.messages(self._layout.states(m_CM)))
+        return m_CM
 
     def gates(self, gate: Gate) -> Gate:
         """The gates of all experts."""

@@ -24,6 +24,7 @@ from latticegraph.aggregation import (
 from latticegraph.aggregation.aggregation import edge_sets, has_own_edges
 from latticegraph.aggregation.memory import plan_rollout, rollout_work
 from latticegraph.config.model import ModelSettings
+from latticegraph.dynamics.ablations import edited_aggregation
 from latticegraph.dynamics.cone_rollout import LightCones, cone_rollout
 from latticegraph.dynamics.dynamics import Dynamics, Rollout
 from latticegraph.dynamics.expert import Expert
@@ -63,9 +64,6 @@ class Lattice3D(Dynamics):
     Shapes:
         (C, N, B) -> Rollout
 
-    Attributes:
-        cones: the cells that matter for the output face alone, by the number of steps.
-
     Raises:
         ConfigError: an expert cannot be made, a kernel is demanded that does not exist, or slabs
             are to be compiled.
@@ -96,6 +94,7 @@ class Lattice3D(Dynamics):
         by_edge = has_own_edges(settings)
         self.aggregation = Aggregation(graph, edges, heads, backend, self.cells, by_edge)
         self.layout = self.aggregation.layout
+        # The cells that matter for the output face alone, by the number of steps.
         self.cones = LightCones(settings, graph, self.aggregation)
         self._compiled = self._compile(device) if settings.compile else None
         if settings.kernel == "fused" and (reason := self.why_plain()):
@@ -191,6 +190,9 @@ class Lattice3D(Dynamics):
             )
             return done
         sums = self._sums(edits.silent) if edits.silent else weights.sums
+        if edits.changed:
+            without = [(kind, self._sums({*edits.silent, kind})) for kind in edits.changed]
+            aggregation = edited_aggregation(aggregation, without, edits)
         return plain_step(x_CM, experts, gating, aggregation, sums, edits, keep)
 
     def take_steps(

@@ -234,16 +234,18 @@ class Student(nn.Module):
         rollout = self.dynamics.rollout(x_CNB, steps, recorder, interventions, whole)
         return self._output(code_BS, rollout)
 
-    def decode(self, code_BS: Tensor) -> StudentOutput:
+    def decode(self, code_BS: Tensor, recorder: Recorder | None = None) -> StudentOutput:
         """The second half of :meth:`forward`: everything behind the bottleneck.
 
         Args:
             code_BS: of :meth:`encode`, perhaps stored in fewer bits since.
+            recorder: called after every step; changes nothing.
 
         Shapes:
             (B, S) -> StudentOutput
         """
-        rollout = self.dynamics.rollout(self._first_states(code_BS), whole=False)
+        first_CNB = self._first_states(code_BS)
+        rollout = self.dynamics.rollout(first_CNB, recorder=recorder, whole=False)
         return self._output(code_BS, rollout)
 
     def static(
