@@ -6,6 +6,7 @@ import argparse
 from importlib.metadata import version
 from typing import Any
 
+from latticegraph.decoder_commands import add_decoder_commands
 from latticegraph.model_commands import add_model_commands
 from latticegraph.serve_command import add_serve_command
 
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
             "--json", metavar="OUT", help="also write the result as JSON; - is standard output"
         )
     add_model_commands(commands)
+    add_decoder_commands(commands)
     add_serve_command(commands)
     return made
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latticegraph import model_commands
+from latticegraph import decoder_commands, model_commands
 from latticegraph.arguments import parser
 from latticegraph.config import Config, dump_config, load_config
 from latticegraph.early import STDOUT, check_evaluation, check_output, check_paths
@@ -258,4 +258,5 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "runs": _runs,
     "serve": run_serve,
     **model_commands.COMMANDS,
+    **decoder_commands.COMMANDS,
 }

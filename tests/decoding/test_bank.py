@@ -37,7 +37,10 @@ def stored(tmp_path: Path) -> Path:
 
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(
-    seed=st.integers(0, 1000), rows=st.integers(1, 40), queries=st.integers(1, 9), ties=st.booleans()
+    seed=st.integers(0, 1000),
+    rows=st.integers(1, 40),
+    queries=st.integers(1, 9),
+    ties=st.booleans(),
 )
 def test_bank_ranks_as_the_float64_reference(
     tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, queries: int, ties: bool
@@ -104,7 +107,7 @@ def test_bank_json_is_strict(stored: Path, tmp_path: Path) -> None:
 def test_bank_knows_its_teacher(stored: Path) -> None:
     opened = BankDecoder.open(stored)
     opened.teacher.check("bank", "own", "a" * 64)
-    with pytest.raises(TeacherError, match="'own'.*got those of 'other'"):
+    with pytest.raises(TeacherError, match=r"'own'.*got those of 'other'"):
         opened.teacher.check("bank", "other", "b" * 64)
 
 
