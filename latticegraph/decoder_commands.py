@@ -22,6 +22,11 @@ def add_decoder_commands(commands: Any) -> None:
     Args:
         commands: subparsers of the program.
     """
+    _add_train(commands)
+    _add_evaluate_and_bank(commands)
+
+
+def _add_train(commands: Any) -> None:
     train = _command(
         commands,
         "train-decoder",
@@ -38,6 +43,9 @@ def add_decoder_commands(commands: Any) -> None:
         help="settings that win over the file, for instance training.epochs=2",
     )
     train.add_argument("--print-config", action="store_true", help="print all settings and stop")
+
+
+def _add_evaluate_and_bank(commands: Any) -> None:
     evaluate = _command(
         commands,
         "evaluate-decoder",

@@ -121,6 +121,8 @@ class BankDecoder(Decoder):
         self, unit_D: NDArray[np.float64], places: NDArray[np.int64], k: int
     ) -> list[DecodedText]:
         rows = unit_rows(self._files.rows_ND[places].astype(np.float64))
+        # A row may bring in two megabytes around it.
+        _let_go(self._files.rows_ND, len(self._files.rows_ND))
         cosine = (rows @ unit_D).round(9)
         order = np.lexsort((places, -cosine))[:k]
         return [

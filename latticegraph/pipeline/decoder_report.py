@@ -67,7 +67,7 @@ def report_decoder(
 
     Returns:
         ``samples``, ``train``, ``rows`` (name, title and metrics each) and
-        ``examples``, the first ten texts.
+        ``examples``, the first ten held-out texts, whatever ``samples`` is.
 
     Raises:
         CheckpointError: the folder is none of a decoder, or damaged.
@@ -89,15 +89,13 @@ def report_decoder(
     meant_ND, train_ND = text.embed(meant), text.embed(learned)
     sources = _sources(meant_ND, train_ND, model)
     known = TextDecoder(learned, train_ND)
-    rows, written_by = [], {}
-    settings = config.writing.model_dump()
+    rows, settings = [], config.writing.model_dump()
     for name in (name for name in TITLES if name in sources):
         _log.info("decoder: writing %s texts, row '%s'", f"{len(meant):,}", name)
         used: Decoder = known if name == "nearest" else writer.using(WAYS.get(name, "best"))
         written = _written(used, sources[name])
         if name == "mean":
             written *= len(meant)
-        written_by[name] = written
         cosine = _cosine(teacher.encode, written, meant_ND)
         values = text_metrics(written, meant) | {"cosine": cosine}
         rows.append({"name": name, "title": TITLES[name].format(**settings)} | values)
@@ -105,7 +103,7 @@ def report_decoder(
         "samples": len(meant),
         "train": len(train_ND),
         "rows": rows,
-        "examples": _examples(meant, written_by),
+        "examples": _examples(text, {"best": writer.using("best"), "nearest": known}, model),
     }
 
 
@@ -161,9 +159,16 @@ def _cosine(encode: Any, written: Sequence[str], meant_ND: NDArray[np.float32]) 
     return total / len(written)
 
 
-def _examples(meant: Sequence[str], written_by: Mapping[str, Sequence[str]]) -> list[Any]:
-    names = [name for name in ("best", "student", "nearest") if name in written_by]
-    return [
-        {"meant": text} | {name: written_by[name][place] for name in names}
-        for place, text in enumerate(meant[:EXAMPLES])
-    ]
+def _examples(
+    text: DecoderText, decoders: Mapping[str, Decoder], model: LatticeModel | None
+) -> list[dict[str, str]]:
+    """The first held-out texts beside what is made of their embeddings."""
+    meant = [sample.target for sample in text.splits.heldout[:EXAMPLES]]
+    meant_ND = text.embed(meant)
+    made = {"meant": meant}
+    for name, decoder in decoders.items():
+        made[name] = _written(decoder, meant_ND)
+    if model is not None:
+        predicted_ND = model.predict(torch.from_numpy(meant_ND)).float().numpy()
+        made["student"] = _written(decoders["best"], predicted_ND)
+    return [dict(zip(made, row, strict=True)) for row in zip(*made.values(), strict=True)]

@@ -51,7 +51,7 @@ class Vectors:
     """
 
     arrays: dict[Output, Floats] = field(default_factory=dict)
-    nearest: Sequence[ScoredText] = ()
+    nearest: list[ScoredText] = field(default_factory=list)
 
 
 class Engine:
@@ -128,7 +128,8 @@ class Engine:
             )
         if job.nearest and self.bank is not None:
             row_1D = vectors.arrays["embedding"][None]
-            (vectors.nearest,) = self.bank.decode(row_1D, min(job.nearest, self.bank.most))
+            (found,) = self.bank.decode(row_1D, min(job.nearest, self.bank.most))
+            vectors.nearest = list(found)
         return vectors
 
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from latticegraph.cli import main
+from latticegraph.config import Config
 from latticegraph.decoding.generative import load_decoder
+from latticegraph.errors import CheckpointError
 from latticegraph.hub import LatticeModel, LatticeModelConfig, TeacherIdentity
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import build_student
-from latticegraph.pipeline import decoder_report
+from latticegraph.pipeline import decoder_report, fit
 from latticegraph.teachers import build_teacher
 from tests.hub.small import small_config
 from tests.words import write_teacher
@@ -120,11 +122,14 @@ def test_evaluation_shows_that_the_embedding_is_read(project: Path, capsys) -> N
     examples = result["examples"]
     assert set(examples[0]) == {"meant", "best", "student", "nearest"}
     assert len(examples) == min(10, result["samples"])
+    best = {name: [one[name] for one in examples] for name in examples[0]}
+    assert best["best"] != best["nearest"]
     assert (
         main(["evaluate-decoder", str(project / "decoder"), "--samples", "3", "--json", "-"]) == 0
     )
     short = json.loads(capsys.readouterr().out)
     assert short["samples"] == 3
+    assert [one["best"] for one in short["examples"]] == best["best"]
     assert "student" not in {row["name"] for row in short["rows"]}
 
 
@@ -160,3 +165,33 @@ def test_codes_become_texts(project: Path, capsys) -> None:
     assert "expected .jsonl for texts" in capsys.readouterr().err
     assert main([*bank, str(project / "bank")]) == 2
     assert "expected a new folder" in capsys.readouterr().err
+
+
+def test_validations_show_the_texts_of_student_and_teacher(project: Path, capsys) -> None:
+    tree = small_config(json.loads((project / "decoder.yaml").read_text("utf-8"))["teacher"])
+    tree = tree.model_dump(mode="json") | {
+        "run": {"name": "shown", "output_dir": str(project / "runs"), "device": "cpu"},
+        "data": {"train": [str(project / "text.txt")], "min_sentences": 10},
+        "training": {"batch_size": 16, "phases": [{"name": "main", "updates": 8}]},
+        "evaluation": {"decoded_examples": 3, "decoder": str(project / "decoder")},
+    }
+    fit(Config.model_validate(tree))
+    log = (project / "runs" / "shown" / "metrics.jsonl").read_text("utf-8")
+    records = [json.loads(line) for line in log.splitlines()]
+    shown = [record["examples"] for record in records if record["kind"] == "examples"]
+    assert len(shown) > 1
+    for examples in shown:
+        assert [one["target"] for one in examples] == [one["target"] for one in shown[0]]
+        teachers = [one["written_from_teacher"] for one in examples]
+        assert teachers == [one["written_from_teacher"] for one in shown[0]]
+        assert all(one["written"] for one in examples)
+    writer, _ = load_decoder(project / "decoder")
+    teacher = build_teacher(Config.model_validate(tree).teacher)
+    rows = teacher.encode([one["target"] for one in shown[0]])
+    wanted = [row[0].text for row in writer.using("greedy").decode(rows)]
+    assert [one["written_from_teacher"] for one in shown[0]] == wanted
+    tree["evaluation"]["decoder"] = str(project)
+    tree["run"]["name"] = "other"
+    with pytest.raises(CheckpointError, match="expected the folder of a decoder"):
+        fit(Config.model_validate(tree))
+    assert not (project / "runs" / "other").exists()

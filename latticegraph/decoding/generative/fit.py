@@ -88,15 +88,9 @@ def fit_decoder(
             schedule.step()
             if time.monotonic() - start > 60 * settings.max_minutes:
                 break
-        seconds = time.monotonic() - start
-        loss = validation_loss(network, validation, settings)
-        if not math.isfinite(loss + loss_sum):
-            raise TrainingError(
-                "training.learning_rate",
-                f"expected a finite loss in epoch {number}, got {loss} on validation text",
-                "Lower it and start again; the decoder saved last is intact",
-            )
-        epoch = Epoch(number, loss_sum / count, loss, seconds, loss < best.validation_loss)
+        seconds, train_loss = time.monotonic() - start, loss_sum / count
+        loss = _finite(validation_loss(network, validation, settings), train_loss, number)
+        epoch = Epoch(number, train_loss, loss, seconds, loss < best.validation_loss)
         if epoch.best:
             best, weights = epoch, _copy(network)
         report(epoch)
@@ -124,6 +118,17 @@ def validation_loss(
         total += float(_loss(network, batch)) * batch.count
         count += batch.count
     return total / count
+
+
+def _finite(loss: float, train_loss: float, number: int) -> float:
+    """The validation loss, where both losses of an epoch are numbers."""
+    if not math.isfinite(loss + train_loss):
+        raise TrainingError(
+            "training.learning_rate",
+            f"expected a finite loss in epoch {number}, got {loss} on validation text",
+            "Lower it and start again; the decoder saved last is intact",
+        )
+    return loss
 
 
 def _optimizer(

@@ -13,6 +13,9 @@ from torch import Tensor
 from latticegraph.decoding.generative.network import CausalTransformer
 from latticegraph.decoding.generative.vocabulary import END, PIECE, UNKNOWN
 
+LIKELY = 256
+"""Tokens that are sorted first; all of them only where these are too improbable."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -134,7 +137,10 @@ def _logs(scores_RV: Tensor) -> Tensor:
 
 def _draw(logs_RV: Tensor, top_p: float, uniform_R: Tensor) -> Tensor:
     """One token of each row, where the sum of the sorted probabilities passes a random number."""
-    share_RV, order_RV = logs_RV.softmax(dim=1).sort(dim=1, descending=True, stable=True)
+    all_RV = logs_RV.softmax(dim=1)
+    share_RV, order_RV = all_RV.topk(min(LIKELY, all_RV.shape[1]), dim=1)
+    if bool((share_RV.sum(dim=1) < top_p).any()):  # more tokens may be drawn
+        share_RV, order_RV = all_RV.sort(dim=1, descending=True, stable=True)
     before_RV = share_RV.cumsum(dim=1) - share_RV
     share_RV = share_RV.masked_fill(before_RV >= top_p, 0)
     sum_RV = share_RV.cumsum(dim=1)

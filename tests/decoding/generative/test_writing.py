@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latticegraph.config import DecoderNetworkSettings
-from latticegraph.decoding.generative import CausalTransformer
+from latticegraph.decoding.generative import CausalTransformer, writing
 from latticegraph.decoding.generative.vocabulary import END, PIECE, UNKNOWN
 from latticegraph.decoding.generative.writing import write_drawn, write_likely
 
@@ -97,6 +97,15 @@ def test_top_p_leaves_out_unlikely_tokens(network, rows) -> None:
     one = write_drawn(network, rows, 3, temperature=1.0, top_p=1e-9, seed=0)
     likely = write_likely(network, rows, 1)
     assert all(a.ids == b[0].ids for row, b in zip(one, likely, strict=True) for a in row)
+
+
+@torch.no_grad()
+def test_sorting_few_tokens_first_changes_nothing(network, rows, monkeypatch) -> None:
+    for top_p in (0.5, 0.9, 1.0):
+        whole = write_drawn(network, rows, 20, temperature=1.0, top_p=top_p, seed=0)
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "LIKELY", 2)
+            assert write_drawn(network, rows, 20, temperature=1.0, top_p=top_p, seed=0) == whole
 
 
 @torch.no_grad()
