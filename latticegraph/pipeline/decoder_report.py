@@ -49,6 +49,9 @@ COLUMNS = {
     "chrf": "chrF",
     "exact": "exact",
 }
+PERCENT = {"bleu": 1, "chrf": 1}
+"""Decimals of metrics that reach 100; all others have 3."""
+
 EXAMPLES = 10
 
 
@@ -116,7 +119,7 @@ def decoder_table(result: Mapping[str, Any]) -> Table:
     for title in COLUMNS.values():
         table.add_column(title, justify="right")
     for row in result["rows"]:
-        numbers = [f"{row[name]:.1f}" if row[name] > 1 else f"{row[name]:.3f}" for name in COLUMNS]
+        numbers = [f"{row[name]:.{PERCENT.get(name, 3)}f}" for name in COLUMNS]
         table.add_row(row["title"], *numbers)
     return table
 
