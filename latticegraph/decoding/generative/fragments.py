@@ -21,7 +21,7 @@ def fragments(texts: Sequence[str], count: int, seed: int) -> list[str]:
         count: pieces of each; fewer where a text has few words.
         seed: of the choice.
 
-    >>> fragments(["one two three", "a"], 2, seed=0)
+    >>> sorted(fragments(["one two three", "a"], 9, seed=0))
     ['one two', 'two three']
     """
     chooser = random.Random(seed)
