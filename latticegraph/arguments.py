@@ -8,6 +8,7 @@ from typing import Any
 
 from latticegraph.analyse_command import add_analyse_command
 from latticegraph.dashboard_command import add_dashboard_command
+from latticegraph.decoder_commands import add_decoder_commands
 from latticegraph.model_commands import add_model_commands
 from latticegraph.serve_command import add_serve_command
 
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         )
     add_analyse_command(commands)
     add_model_commands(commands)
+    add_decoder_commands(commands)
     add_serve_command(commands)
     add_dashboard_command(commands)
     return made

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latticegraph import model_commands
+from latticegraph import decoder_commands, model_commands
 from latticegraph.analyse_command import run_analyse
 from latticegraph.arguments import parser
 from latticegraph.config import Config, dump_config, load_config
@@ -262,4 +262,5 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": run_serve,
     "dashboard": run_dashboard,
     **model_commands.COMMANDS,
+    **decoder_commands.COMMANDS,
 }

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latticegraph.errors import ConfigError
+
 if TYPE_CHECKING:
     from latticegraph.hub import LatticeModel
 
@@ -37,10 +39,19 @@ def add_model_commands(commands: Any) -> None:
     decode = _command(
         commands,
         "decode",
-        "bring codes back to embeddings",
-        "latticegraph decode --model runs/8cube/model --input codes.npy --output rows.npy",
+        "bring codes back to embeddings, or with a decoder to texts",
+        "latticegraph decode --model runs/8cube/model --input codes.npy --output texts.jsonl "
+        "--decoder runs/decoder",
     )
     decode.add_argument("--input", required=True, metavar="FILE", help=f"codes: {_ROWS}")
+    decode.add_argument(
+        "--decoder",
+        metavar="FOLDER",
+        help="of a bank or a decoder that writes: texts are written to a .jsonl file",
+    )
+    decode.add_argument(
+        "--texts", type=int, default=1, metavar="N", help="texts of each code (default 1)"
+    )
     for command in (encode, decode):
         command.add_argument("--output", required=True, metavar="FILE", help=_ROWS)
         command.add_argument(
@@ -110,7 +121,12 @@ def _decode(options: argparse.Namespace) -> int:
 
     output = Path(options.output).expanduser()
     source = Path(options.input).expanduser()
-    rows = decode_file(_load(options), source, output, options.batch_size)
+    if options.decoder is None and options.texts != 1:
+        raise ConfigError(
+            "--texts", "expected a --decoder that finds them, got none", "Add --decoder FOLDER"
+        )
+    decoder = None if options.decoder is None else Path(options.decoder).expanduser()
+    rows = decode_file(_load(options), source, output, options.batch_size, decoder, options.texts)
     sys.stdout.write(f"{rows:,} rows: {output}\n")
     return 0
 

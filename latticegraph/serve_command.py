@@ -47,7 +47,10 @@ def add_serve_command(commands: Any) -> None:
         help=f"that clients must send; better in {KEY_VARIABLE}, where no other program sees it",
     )
     serve.add_argument(
-        "--bank", metavar="FILE", help="sentences, one a line, among which the nearest is looked up"
+        "--bank",
+        metavar="FILE",
+        help="sentences, one a line, among which the nearest is looked up; or the folder of a bank "
+        "or of a decoder that writes",
     )
     serve.add_argument(
         "--trust",

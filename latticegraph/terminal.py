@@ -55,7 +55,7 @@ def command(*words: str) -> str:
     True
     """
     started = Path(sys.argv[0])
-    sibling = started.with_name(f"{words[0]}.py")
+    sibling = started.with_name(f"{words[0].replace('-', '_')}.py")
     if started.parent.name == "scripts" and sibling.is_file():
         return shlex.join([sys.executable, str(sibling), *words[1:]])
     if started.name == "latticegraph":

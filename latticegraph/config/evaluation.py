@@ -37,6 +37,12 @@ class EvaluationSettings(Section):
     decoded_examples: int = Field(
         5, ge=0, le=1000, description="held-out sentences shown in the report"
     )
+    decoder: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of a decoder that writes, or of a bank: every validation also shows "
+        "what it makes of the student's and of the teacher's own embeddings",
+    )
 
     @model_validator(mode="after")
     def _class_paths(self) -> EvaluationSettings:

@@ -35,17 +35,20 @@ def members(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if is_union else (annotation,)
 
 
-def find(parts: Sequence[str | int]) -> tuple[FieldInfo | None, tuple[str | int, ...]]:
+def find(
+    parts: Sequence[str | int], root: type[BaseModel] = Config
+) -> tuple[FieldInfo | None, tuple[str | int, ...]]:
     """Follow ``parts`` down the tree, through lists of sections too.
 
     Args:
         parts: names of keys and positions in lists; pydantic adds the names of union members.
+        root: the tree.
 
     Returns:
         The last setting passed (None where there is none), and the parts that name a place in the
         configuration.
     """
-    annotation: Any = Config
+    annotation: Any = root
     setting: FieldInfo | None = None
     place: list[str | int] = []
     for part in parts:
@@ -62,18 +65,22 @@ def find(parts: Sequence[str | int]) -> tuple[FieldInfo | None, tuple[str | int,
     return setting, tuple(place)
 
 
-def suggest(key: str) -> list[str]:
+def suggest(key: str, root: type[BaseModel] = Config) -> list[str]:
     """Existing keys that an unknown ``key`` may stand for, best first; at most three.
 
     A neighbour in the same section comes first, then the same or a similar name in the same
     top-level section, then anywhere.
+
+    Args:
+        key: dotted.
+        root: the tree.
     """
     section, _, leaf = key.rpartition(".")
-    inside = names_in(section)
+    inside = names_in(section, root)
     similar = difflib.get_close_matches(leaf, inside, n=1, cutoff=0.6)
     if similar:
         return [_join(section, similar[0])]
-    known = _keys_with_list_items()
+    known = _keys_with_list_items(root)
     near = [k for k in known if section and k.startswith(section.partition(".")[0] + ".")]
     for pool in (near, known):
         leaves = dict.fromkeys(k.rpartition(".")[2] for k in pool)
@@ -83,9 +90,9 @@ def suggest(key: str) -> list[str]:
     return []
 
 
-def names_in(section: str) -> list[str]:
-    """Names of the keys directly inside a section ("": the top level)."""
-    annotation: Any = Config
+def names_in(section: str, root: type[BaseModel] = Config) -> list[str]:
+    """Names of the keys directly inside a section ("": the top level) of the tree ``root``."""
+    annotation: Any = root
     for part in section.split(".") if section else ():
         model = section_of(annotation)
         if model is not None and part in model.model_fields:
@@ -98,11 +105,11 @@ def names_in(section: str) -> list[str]:
     return [] if model is None else list(model.model_fields)
 
 
-def _keys_with_list_items() -> list[str]:
+def _keys_with_list_items(root: type[BaseModel]) -> list[str]:
     keys = []
-    for key in all_keys():
+    for key in all_keys(root):
         keys.append(key)
-        setting, _ = find(key.split("."))
+        setting, _ = find(key.split("."), root)
         arguments = get_args(setting.annotation) if setting is not None else ()
         item = section_of(arguments[0]) if arguments else None
         if item is not None:

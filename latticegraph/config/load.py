@@ -9,13 +9,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from latticegraph.config.decoder import DecoderConfig
 from latticegraph.config.keys import all_keys
 from latticegraph.config.messages import config_error
 from latticegraph.config.overrides import apply_override
 from latticegraph.config.root import Config
 from latticegraph.config.yaml_file import read_yaml
 
-__all__ = ["all_keys", "dump_config", "load_config"]
+__all__ = ["all_keys", "dump_config", "load_config", "load_decoder_config"]
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -44,6 +45,27 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         raise config_error(error) from None
 
 
-def dump_config(config: Config) -> str:
+def load_decoder_config(
+    path: str | Path | None = None, overrides: Sequence[str] = ()
+) -> DecoderConfig:
+    """The settings of a decoder and its training; see :func:`load_config`.
+
+    Args:
+        path: YAML file in UTF-8; its keys are those of :class:`DecoderConfig`.
+        overrides: ``dotted.key=value`` strings, which win over the file.
+
+    Raises:
+        ConfigError: naming the dotted key, the value, and what to do next.
+    """
+    tree: dict[str, Any] = {} if path is None else read_yaml(Path(path))
+    for override in overrides:
+        apply_override(tree, override, DecoderConfig)
+    try:
+        return DecoderConfig.model_validate(tree)
+    except ValidationError as error:
+        raise config_error(error, DecoderConfig) from None
+
+
+def dump_config(config: Config | DecoderConfig) -> str:
     """The configuration as YAML text; reading it back gives an equal Config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

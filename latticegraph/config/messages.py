@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from latticegraph.config.keys import find, names_in, suggest
+from latticegraph.config.root import Config
 from latticegraph.errors import ConfigError
 
 EXPECTED = {
@@ -32,9 +33,14 @@ EXPECTED = {
 LONGEST = 80  # characters of a value quoted in a message
 
 
-def config_error(error: ValidationError) -> ConfigError:
-    """Convert the first problem of ``error``."""
-    problems = [(_place(p), p) for p in error.errors()]
+def config_error(error: ValidationError, root: type[BaseModel] = Config) -> ConfigError:
+    """Convert the first problem of ``error``.
+
+    Args:
+        error: of pydantic.
+        root: the class of the tree.
+    """
+    problems = [(_place(p, root), p) for p in error.errors()]
     place, problem = problems[0]
     # The members of a union each report: the one that got further in fits the value better.
     deeper = [x for x in problems if len(x[0]) > len(place) and x[0][: len(place)] == place]
@@ -43,28 +49,29 @@ def config_error(error: ValidationError) -> ConfigError:
     key = ".".join(map(str, place))
     kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        return _unknown_key(key)
+        return _unknown_key(key, root)
     if kind == "missing":
         if isinstance(problem["loc"][-1], int):
             last = max(p["loc"][-1] for at, p in problems if at == place)
-            return _wrong(key, _count(int(last) + 1), f"{len(value)} ({_shown(value)})")
+            return _wrong(key, _count(int(last) + 1), f"{len(value)} ({_shown(value)})", root)
         return ConfigError(key, "expected a value, got nothing", f"Add {key}")
     if kind == "value_error":
         return _from_validator(key, str(problem["ctx"]["error"]))
     if kind == "too_long":
         longest = problem["ctx"]["max_length"]
-        return _wrong(key, _count(longest), f"{len(value)} ({_shown(value)})")
+        return _wrong(key, _count(longest), f"{len(value)} ({_shown(value)})", root)
     if kind == "too_short":
-        return _wrong(key, f"at least {_count(problem['ctx']['min_length'])}", _shown(value))
+        fewest = _count(problem["ctx"]["min_length"])
+        return _wrong(key, f"at least {fewest}", _shown(value), root)
     expected = " or ".join(dict.fromkeys(_expected(p) for at, p in problems if at == place))
-    return _wrong(key, expected, _shown(value))
+    return _wrong(key, expected, _shown(value), root)
 
 
-def _place(problem: Any) -> tuple[str | int, ...]:
+def _place(problem: Any, root: type[BaseModel]) -> tuple[str | int, ...]:
     location = problem["loc"]
     if problem["type"] == "missing" and location and isinstance(location[-1], int):
         location = location[:-1]
-    return find(location)[1]
+    return find(location, root)[1]
 
 
 def _expected(problem: Any) -> str:
@@ -78,8 +85,8 @@ def _expected(problem: Any) -> str:
     return text.format(**bounds)
 
 
-def _wrong(key: str, expected: str, found: str) -> ConfigError:
-    setting, _ = find([int(p) if p.isdigit() else p for p in key.split(".")])
+def _wrong(key: str, expected: str, found: str, root: type[BaseModel]) -> ConfigError:
+    setting, _ = find([int(p) if p.isdigit() else p for p in key.split(".")], root)
     about = setting.description if setting is not None else None
     return ConfigError(
         key,
@@ -105,14 +112,14 @@ def _shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _unknown_key(key: str) -> ConfigError:
-    close = suggest(key)
+def _unknown_key(key: str, root: type[BaseModel]) -> ConfigError:
+    close = suggest(key, root)
     if close:
         *others, last = close
         listed = f"{', '.join(others)} or {last}" if others else last
         return ConfigError(key, "unknown key", f"Did you mean {listed}? Correct the key")
     section = key.rpartition(".")[0]
-    known = ", ".join(names_in(section))
+    known = ", ".join(names_in(section, root))
     return ConfigError(key, "unknown key", f"Known in {section or 'the file'}: {known}")
 
 

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel
 
 from latticegraph.config.keys import find, members, names_in, section_of
+from latticegraph.config.root import Config
 from latticegraph.config.yaml_text import parse_yaml
 from latticegraph.errors import ConfigError
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str, root: type[BaseModel] = Config) -> None:
     """Write one ``dotted.key=value`` into ``tree``.
 
     The value is read as YAML; text stays text, and a comma-separated value fills a list. A number
@@ -22,6 +24,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     Args:
         tree: sections and keys as read from a file; changed in place.
         override: the key and its value.
+        root: the class of the tree.
 
     Raises:
         ConfigError: when it is not ``key=value``, reaches below a value, or is no YAML.
@@ -34,19 +37,19 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         )
     node: Any = tree
     for index in range(len(parts) - 1):
-        node = _below(node, parts, index)
+        node = _below(node, parts, index, root)
     last = _position(node, parts, len(parts) - 1) if isinstance(node, list) else parts[-1]
-    node[last] = _value(parts, text.strip())
+    node[last] = _value(parts, text.strip(), root)
 
 
-def _below(node: Any, parts: list[str], index: int) -> Any:
+def _below(node: Any, parts: list[str], index: int, root: type[BaseModel]) -> Any:
     """The section or the list of sections that ``parts[index]`` names, made where missing."""
     where = ".".join(parts[: index + 1])
     kind: type = dict
     if isinstance(node, list):
         child = node[_position(node, parts, index)]
     else:
-        setting, _ = find(_numbered(parts[: index + 1]))
+        setting, _ = find(_numbered(parts[: index + 1]), root)
         annotation = None if setting is None else setting.annotation
         child = node.get(parts[index])
         if setting is not None and _holds_sections(annotation):
@@ -87,8 +90,8 @@ def _holds_sections(annotation: Any) -> bool:
     return get_origin(annotation) is tuple and section_of(get_args(annotation)[0]) is not None
 
 
-def _value(parts: list[str], text: str) -> Any:
-    setting, _ = find(_numbered(parts))
+def _value(parts: list[str], text: str, root: type[BaseModel]) -> Any:
+    setting, _ = find(_numbered(parts), root)
     annotation = None if setting is None else setting.annotation
     try:
         value = _read(text, annotation)
@@ -97,7 +100,7 @@ def _value(parts: list[str], text: str) -> Any:
             ".".join(parts), f"expected a YAML value, got '{text}'", "Quote special characters"
         ) from error
     if section_of(annotation) is not None and not isinstance(value, dict):
-        known = names_in(".".join(parts))
+        known = names_in(".".join(parts), root)
         raise ConfigError(
             ".".join(parts),
             f"expected a section with keys, got '{text}'",

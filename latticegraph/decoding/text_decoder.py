@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latticegraph.decoding.decoder import Decoder, check_k, checked_rows, unit_rows
 from latticegraph.errors import DataError
 
 _BLOCK_NUMBERS = 4_000_000  # 32 MB of similarities at a time
@@ -32,8 +33,13 @@ class DecodedText:
     cosine: float
     index: int
 
+    @property
+    def score(self) -> float:
+        """The cosine."""
+        return self.cosine
 
-class TextDecoder:
+
+class TextDecoder(Decoder):
     """Nearest sentences by cosine; nothing is learned.
 
     Repeated sentences count once. Cosines are rounded to 9 decimals and ties go to the earlier
@@ -55,7 +61,7 @@ class TextDecoder:
     """
 
     def __init__(self, texts: Sequence[str], embeddings_ND: NDArray[np.floating] | Tensor) -> None:
-        rows_ND = _rows("decoder.embeddings", embeddings_ND)
+        rows_ND = checked_rows("decoder.embeddings", embeddings_ND)
         if len(texts) != len(rows_ND):
             raise DataError(
                 "decoder.embeddings",
@@ -69,7 +75,17 @@ class TextDecoder:
             first.setdefault(text, index)
         self.texts = tuple(first)
         self._indices = tuple(first.values())
-        self._unit_DN = _unit(rows_ND[list(self._indices)]).T
+        self._unit_DN = unit_rows(rows_ND[list(self._indices)]).T
+
+    @property
+    def width(self) -> int:
+        """Width D of the embeddings."""
+        return len(self._unit_DN)
+
+    @property
+    def most(self) -> int:
+        """Number of distinct sentences."""
+        return len(self.texts)
 
     def decode(
         self, prediction_BD: NDArray[np.floating] | Tensor, k: int = 1
@@ -86,18 +102,9 @@ class TextDecoder:
         Raises:
             DataError: for another width, numbers that are not finite, or a k out of range.
         """
-        query_BD = _rows("prediction", prediction_BD)
-        width, known = self._unit_DN.shape
-        if query_BD.shape[1] != width:
-            raise DataError(
-                "prediction",
-                f"expected width {width} as the known sentences have, got {query_BD.shape[1]}",
-                "Decode with sentences embedded by the same teacher",
-            )
-        if not 1 <= k <= known:
-            raise DataError("k", f"expected 1 to {known} sentences, got {k}", "Choose another k")
-        unit_BD = _unit(query_BD)
-        size = max(1, _BLOCK_NUMBERS // known)
+        unit_BD = unit_rows(checked_rows("prediction", prediction_BD, self.width))
+        check_k(k, self.most)
+        size = max(1, _BLOCK_NUMBERS // self.most)
         decoded: list[list[DecodedText]] = []
         for start in range(0, len(unit_BD), size):
             cosine_BN = (unit_BD[start : start + size] @ self._unit_DN).round(9)
@@ -111,25 +118,3 @@ class TextDecoder:
             DecodedText(self.texts[place], float(cosine), self._indices[place])
             for place, cosine in zip(order_K.tolist(), cosine_K, strict=True)
         ]
-
-
-def _rows(name: str, value: NDArray[np.floating] | Tensor) -> NDArray[np.float64]:
-    if isinstance(value, Tensor):
-        value = value.detach().double().cpu().numpy()
-    array: NDArray[np.float64] = np.asarray(value, dtype=np.float64)
-    if array.ndim != 2:
-        raise DataError(
-            name,
-            f"expected one row per sample [B, D], got shape {array.shape}",
-            "Add a batch dimension with [None] where there is one sample",
-        )
-    if not np.isfinite(array).all():
-        raise DataError(name, "expected finite numbers, got NaN or infinity", "Check the model")
-    return array
-
-
-def _unit(array_BD: NDArray[np.float64]) -> NDArray[np.float64]:
-    length_B1 = np.linalg.norm(array_BD, axis=1, keepdims=True)
-    unit_BD: NDArray[np.float64]
-    unit_BD = np.divide(array_BD, length_B1, out=np.zeros_like(array_BD), where=length_B1 > 0)
-    return unit_BD

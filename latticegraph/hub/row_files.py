@@ -9,7 +9,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -117,6 +117,18 @@ class RowWriter:
                 self._open.write(line.encode("utf-8") + b"\n")
         else:
             self._open.write(np.ascontiguousarray(rows_BW, dtype="<f4").tobytes())
+        self._open.flush()
+        os.fsync(self._open.fileno())
+
+    def append_records(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Write a block of JSON objects in place of rows, one a line.
+
+        Args:
+            records: for .jsonl alone.
+        """
+        for record in records:
+            line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+            self._open.write(line.encode("utf-8") + b"\n")
         self._open.flush()
         os.fsync(self._open.fileno())
 

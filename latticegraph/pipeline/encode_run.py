@@ -16,6 +16,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import torch
 
+from latticegraph.decoding import Decoder
+from latticegraph.decoding.decoder import check_k
 from latticegraph.errors import ConfigError, DataError
 from latticegraph.files import write_text
 from latticegraph.hub import LatticeModel
@@ -32,6 +34,9 @@ CODES: Literal["code"] = "code"
 
 Block = list[str] | Rows
 """Texts or rows on their way from the input to the output."""
+
+Records = list[dict[str, Any]]
+"""JSON objects, one a line of the output."""
 
 
 def encode_file(
@@ -65,7 +70,7 @@ def encode_file(
         wanted = model.student.teacher_dimension
         blocks: Iterator[Block] = read_rows(path, [EMBEDDINGS], wanted, BLOCK_ROWS)
     else:
-        blocks = _texts(source)
+        blocks = text_blocks(source)
 
     def compute(block: Block) -> Rows:
         if isinstance(block, list):
@@ -79,14 +84,24 @@ def encode_file(
     return job.run(blocks, compute, resumable=source != STANDARD_INPUT)
 
 
-def decode_file(model: LatticeModel, source: Path, output: Path, batch_size: int = 256) -> int:
-    """Write the predicted embedding of every code in a file; see :func:`encode_file`.
+def decode_file(
+    model: LatticeModel,
+    source: Path,
+    output: Path,
+    batch_size: int = 256,
+    decoder: Path | None = None,
+    texts: int = 1,
+) -> int:
+    """Write the predicted embedding of every code in a file, or texts; see :func:`encode_file`.
 
     Args:
         model: decodes.
         source: .npy, .safetensors or .jsonl with codes.
-        output: .npy, .safetensors or .jsonl.
+        output: .npy, .safetensors or .jsonl; with a decoder .jsonl.
         batch_size: samples per forward pass.
+        decoder: folder of a bank or of a decoder that writes; every line then holds ``texts``, each
+            with ``text`` and ``score``, in place of the embedding.
+        texts: texts of every line, best first; fewer where there are not as many.
     """
     read = read_rows(source, [CODES], model.student.surface_width, BLOCK_ROWS)
 
@@ -95,8 +110,39 @@ def decode_file(model: LatticeModel, source: Path, output: Path, batch_size: int
         result_BD: Rows = model.from_codes(codes_BS, batch_size).float().numpy()
         return result_BD
 
-    job = _Job(output, EMBEDDINGS, model.student.teacher_dimension, f"decode by {model.digest()}")
-    return job.run(read, compute, resumable=True)
+    what, width = f"decode by {model.digest()}", model.student.teacher_dimension
+    if decoder is None:
+        return _Job(output, EMBEDDINGS, width, what).run(read, compute, resumable=True)
+    if output.suffix != ".jsonl":
+        raise ConfigError(
+            "--output", f"expected .jsonl for texts, got '{output.name}'", "Choose texts.jsonl"
+        )
+    opened = model_decoder(model, decoder)
+    check_k(texts, opened.most)
+
+    def compute_texts(block: Block) -> Records:
+        decoded = opened.decode(compute(block), texts)
+        return [{"texts": [{"text": t.text, "score": t.score} for t in row]} for row in decoded]
+
+    job = _Job(output, EMBEDDINGS, width, f"{what}, {texts} texts by {decoder.resolve()}")
+    return job.run(read, compute_texts, resumable=True)
+
+
+def model_decoder(model: LatticeModel, folder: Path) -> Decoder:
+    """The decoder in a folder, for the embeddings of this model.
+
+    Args:
+        model: with its teacher.
+        folder: of a bank or of a decoder that writes.
+
+    Raises:
+        CheckpointError: the folder is none of a decoder, or damaged.
+        TeacherError: the decoder belongs to another teacher than the model.
+    """
+    from latticegraph.decoding.open_folder import open_decoder
+
+    teacher = model.teacher
+    return open_decoder(folder, teacher.name, teacher.fingerprint, teacher.encode)
 
 
 class _Job:
@@ -109,7 +155,10 @@ class _Job:
         self._output, self._what = output, what
 
     def run(
-        self, blocks: Iterable[Block], compute: Callable[[Block], Rows], resumable: bool
+        self,
+        blocks: Iterable[Block],
+        compute: Callable[[Block], Rows | Records],
+        resumable: bool,
     ) -> int:
         done = self._finished() if resumable else None
         rows, digest, is_open = 0, hashlib.sha256(self._what.encode("utf-8")), False
@@ -126,7 +175,11 @@ class _Job:
                     self._changed()
                 self._writer.open()
                 is_open = True
-            self._writer.append(compute(block), block if isinstance(block, list) else None)
+            made = compute(block)
+            if isinstance(made, list):
+                self._writer.append_records(made)
+            else:
+                self._writer.append(made, block if isinstance(block, list) else None)
             state = {"rows": rows, "bytes": self._writer.length, "sha256": digest.hexdigest()}
             write_text(self._progress, json.dumps(state) + "\n", "--output")
             if (index + 1) % LOG_EVERY == 0:
@@ -174,8 +227,15 @@ def _digest(block: Block) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _texts(source: str) -> Iterator[list[str]]:
-    """Lines in blocks; every line is a text, so that row i belongs to line i."""
+def text_blocks(source: str) -> Iterator[list[str]]:
+    """Lines in blocks; every line is a text, so that row i belongs to line i.
+
+    Args:
+        source: UTF-8 file; ``-``: standard input.
+
+    Raises:
+        DataError: a line cannot be read or is empty.
+    """
     if source == STANDARD_INPUT:
         yield from _blocks(sys.stdin.buffer, "standard input")
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latticegraph.config import Config
+from latticegraph.decoding import Decoder
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.early import check_paths
 from latticegraph.evaluation import report_metrics
@@ -94,16 +95,16 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(training_session(config.run, device, config.model.init.reproducible))
         lock = stack.enter_context(RunLock()) if lock is None else lock
-        plan = plan_folder(config, resume, lock) if processes.is_writer else None
-        if processes.is_writer:
-            check_paths(config)
+        plan = _plan(config, resume, lock) if processes.is_writer else None
         graph, student = build_model(config, device, processes)
         header = header_lines(config, student, graph, device)
         for line in header if processes.is_writer else ():
             _log.info(line)
         prepared = prepared or prepare(config, device, processes)
+        writer = _writer(config, prepared) if processes.is_writer else None
         config, run_dir, checkpoint = _folder(config, plan, processes, lock)
         trainer = _trainer(config, student, graph, prepared, run_dir, processes)
+        trainer.validator.show_written(writer)
         result = trainer.fit(resume_from=checkpoint)
         run = FittedRun(prepared, run_dir, result, processes)
         if result.reason != "interrupted" and processes.is_writer:
@@ -133,6 +134,22 @@ def _trainer(
         teacher=prepared.identity,
         texts=prepared.texts,
     )
+
+
+def _plan(config: Config, resume: str, lock: RunLock) -> FolderPlan:
+    plan = plan_folder(config, resume, lock)
+    check_paths(config)
+    return plan
+
+
+def _writer(config: Config, prepared: Prepared) -> Decoder | None:
+    """The decoder that validations show texts of; greedy, so that it costs little."""
+    if config.evaluation.decoder is None:
+        return None
+    from latticegraph.decoding.open_folder import open_decoder
+
+    folder, teacher = Path(config.evaluation.decoder).expanduser(), prepared.cache.teacher
+    return open_decoder(folder, teacher.name, teacher.fingerprint, teacher.encode, method="greedy")
 
 
 def _folder(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latticegraph.decoding import DecodedText, TextDecoder
+from latticegraph.decoding import Decoder, ScoredText
 from latticegraph.errors import DataError
 from latticegraph.hub import LatticeModel
 
@@ -33,7 +33,7 @@ class Job:
         source: a text, a teacher embedding [D], or a code [S].
         kind: which of them it is.
         outputs: what is wanted of it; of a code the embedding alone.
-        nearest: number of nearest sentences of the bank wanted beside the embedding.
+        nearest: number of texts of the decoder wanted beside the embedding.
     """
 
     source: str | Floats
@@ -51,7 +51,7 @@ class Vectors:
     """
 
     arrays: dict[Output, Floats] = field(default_factory=dict)
-    nearest: list[DecodedText] = field(default_factory=list)
+    nearest: list[ScoredText] = field(default_factory=list)
 
 
 class Engine:
@@ -62,10 +62,10 @@ class Engine:
 
     Args:
         model: loaded, with its teacher.
-        bank: known sentences; None: no text is ever decoded.
+        bank: gives texts with cosines; None: no text is ever decoded.
     """
 
-    def __init__(self, model: LatticeModel, bank: TextDecoder | None = None) -> None:
+    def __init__(self, model: LatticeModel, bank: Decoder | None = None) -> None:
         self.model, self.bank = model, bank
 
     def warm_up(self) -> None:
@@ -128,7 +128,8 @@ class Engine:
             )
         if job.nearest and self.bank is not None:
             row_1D = vectors.arrays["embedding"][None]
-            (vectors.nearest,) = self.bank.decode(row_1D, min(job.nearest, len(self.bank.texts)))
+            (found,) = self.bank.decode(row_1D, min(job.nearest, self.bank.most))
+            vectors.nearest = list(found)
         return vectors
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from latticegraph.data.lines import numbered_lines
-from latticegraph.decoding import TextDecoder
+from latticegraph.decoding import Decoder, TextDecoder
 from latticegraph.errors import ConfigError
 from latticegraph.hub import LatticeModel
 from latticegraph.progress import show_progress
@@ -39,7 +39,8 @@ def serve(
         settings: key and limits.
         host: address, or a name that is looked up.
         port: 0 takes a free one; the log names it.
-        bank: file of sentences for the nearest text; None: no text is decoded.
+        bank: file of sentences for the nearest text, or folder of a decoder; None: no text is
+            decoded.
         trust: class paths that the model may name.
 
     Raises:
@@ -79,20 +80,28 @@ def default_name(folder: str) -> str:
     return path.parent.name if path.name == "model" else path.name
 
 
-def read_bank(model: LatticeModel, file: str | None) -> TextDecoder | None:
-    """The sentences of a file, one a line, as the model's teacher embeds them.
+def read_bank(model: LatticeModel, file: str | None) -> Decoder | None:
+    """The sentences of a file, one a line, as the model's teacher embeds them; or a folder.
 
     Args:
         model: with its teacher.
-        file: text; None gives None.
+        file: text, or folder of a bank or of a decoder that writes, which then chooses by cosine;
+            None gives None.
 
     Raises:
         DataError: it is missing, empty or no UTF-8.
+        CheckpointError: the folder is none of a decoder, or damaged.
         TeacherError: the teacher cannot embed a line.
     """
     if file is None:
         return None
-    texts = [line for _, line in numbered_lines(Path(file).expanduser())]
+    path = Path(file).expanduser()
+    if path.is_dir():
+        from latticegraph.decoding.open_folder import open_decoder
+
+        teacher = model.teacher
+        return open_decoder(path, teacher.name, teacher.fingerprint, teacher.encode, method="best")
+    texts = [line for _, line in numbered_lines(path)]
     with show_progress("embedding the bank", len(texts)) as progress:
         return TextDecoder(texts, model.teacher.encode(texts, progress))
 

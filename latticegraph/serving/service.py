@@ -117,7 +117,7 @@ class Service:
             "embedding": student.teacher_dimension,
             "max_tokens": self.longest,
             "max_inputs": self.settings.max_inputs,
-            "bank": 0 if bank is None else len(bank.texts),
+            "bank": 0 if bank is None else bank.most,
             "needs_key": self.settings.api_key is not None,
         }
 

@@ -177,7 +177,7 @@ def _base64(row_W: Floats) -> str:
 
 
 def _nearest(made: Sequence[Vectors]) -> list[list[dict[str, Any]]]:
-    return [[{"text": n.text, "cosine": n.cosine} for n in one.nearest] for one in made]
+    return [[{"text": n.text, "cosine": n.score} for n in one.nearest] for one in made]
 
 
 def _usage(tokens: int) -> dict[str, int]:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from latticegraph.config import DecoderConfig
+from latticegraph.decoding import KnownTeacher
+from latticegraph.decoding.bank_files import write_bank
+from latticegraph.decoding.generative import (
+    CausalTransformer,
+    GenerativeDecoder,
+    Vocabulary,
+    save_decoder,
+)
 from latticegraph.errors import DataError
 from latticegraph.serving.engine import ROWS, Engine, Job
+from latticegraph.serving.server import read_bank
+from latticegraph.serving.vector_routes import _cosine
 from tests.serving.conftest import BANK
 
 ALL = frozenset({"teacher", "code", "embedding"})
@@ -61,6 +72,36 @@ def test_nearest_is_that_of_the_decoder(model, bank):
     for text, made in zip(BANK, Engine(model, bank).run(jobs), strict=True):
         assert made.nearest == bank.decode(made.arrays["embedding"][None], 2)[0]
         assert made.nearest[0].text == text
+
+
+def test_a_folder_takes_the_place_of_a_file_of_sentences(model, bank, tmp_path):
+    """Of a bank, and of a decoder that writes, which then chooses by cosine."""
+    teacher = model.teacher
+    known = KnownTeacher(
+        name=teacher.name, dimension=teacher.dimension, fingerprint=teacher.fingerprint
+    )
+    write_bank(tmp_path / "bank", [(BANK, teacher.encode(BANK))], known)
+    config = DecoderConfig.model_validate(
+        {
+            "network": {"width": 16, "layers": 1, "heads": 2, "vocabulary": 300, "max_tokens": 8},
+            "writing": {"method": "greedy", "candidates": 3},
+        }
+    )
+    texts = [f"{a}{b} {c}" for a in "abcdefg" for b in "hijklmn" for c in "opqrstuv"]
+    network = CausalTransformer(config.network, teacher.dimension)
+    writer = GenerativeDecoder(network, Vocabulary.learn(texts, 300), known, config.writing)
+    save_decoder(tmp_path / "writer", writer, config)
+    jobs = [Job(text, nearest=2) for text in BANK]
+    stored = Engine(model, read_bank(model, str(tmp_path / "bank")))
+    for text, made in zip(BANK, stored.run(jobs), strict=True):
+        assert made.nearest == bank.decode(made.arrays["embedding"][None], 2)[0]
+        assert made.nearest[0].text == text
+    opened = read_bank(model, str(tmp_path / "writer"))
+    assert opened.most == 3
+    for made in Engine(model, opened).run(jobs):
+        for one in made.nearest:
+            row = teacher.encode([one.text])[0]
+            assert one.score == pytest.approx(_cosine(row, made.arrays["embedding"]), abs=1e-5)
 
 
 def test_warm_up_loads_the_teacher_and_runs_the_student(model, monkeypatch):

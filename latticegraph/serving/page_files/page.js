@@ -99,7 +99,7 @@ function showNearest(place, found) {
   if (!found) return;
   const head = document.createElement("p");
   head.className = "note";
-  head.textContent = `Nearest of ${served.bank.toLocaleString("en")} known sentences to what the cube predicts (cosine):`;
+  head.textContent = `Nearest of ${served.bank.toLocaleString("en")} texts to what the cube predicts (cosine):`;
   const list = document.createElement("ol");
   for (const near of found) {
     const item = document.createElement("li");

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latticegraph.config import Config
-from latticegraph.decoding import TextDecoder
+from latticegraph.decoding import Decoder, TextDecoder
 from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import DataError, TrainingError
 from latticegraph.evaluation import compute_metrics, embedding_spread, validation_metrics
@@ -65,6 +65,18 @@ class Validator:
         self.processes = processes
         self._metrics = validation_metrics(config.evaluation.metrics)
         self._decoder = TextDecoder(texts, pairs.target_ND) if texts is not None else None
+        self._writer: Decoder | None = None
+
+    def show_written(self, writer: Decoder | None) -> None:
+        """Let the examples show what a decoder makes of the student's and the teacher's embeddings.
+
+        Args:
+            writer: of the teacher of the pairs; None: they do not.
+        """
+        self._writer = writer
+        if writer is not None:
+            shown_N = self.index_N[: self.config.evaluation.decoded_examples]
+            self._from_teacher = _first_texts(writer, self.pairs.target_ND[shown_N])
 
     @torch.no_grad()
     def measure(
@@ -126,10 +138,19 @@ class Validator:
         if self._decoder is None or self.texts is None or not count:
             return []
         nearest = self._decoder.decode(prediction_ND[:count])
-        return [
+        examples: list[dict[str, Any]] = [
             {"target": self.texts[index], "decoded": best.text, "cosine": best.cosine}
             for index, (best, *_) in zip(self.index_N[:count].tolist(), nearest, strict=True)
         ]
+        if self._writer is not None:
+            written = _first_texts(self._writer, prediction_ND[:count])
+            for example, *texts in zip(examples, written, self._from_teacher, strict=True):
+                example["written"], example["written_from_teacher"] = texts
+        return examples
+
+
+def _first_texts(decoder: Decoder, rows_ND: Tensor) -> list[str]:
+    return [row[0].text for row in decoder.decode(rows_ND)]
 
 
 class Validation(Callback):
