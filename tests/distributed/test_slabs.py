@@ -89,6 +89,8 @@ def test_processes_with_slabs_add_the_same_noise(slab_results):
 @pytest.mark.slow
 def test_training_on_slabs_agrees_with_one_process(slab_results):
     first, second = (_records(slab_results(size)[0], "slabs plain") for size in (1, 2))
+    # No process that holds a slab looks at the whole cube.
+    first = [row for row in first if row["kind"] != "cube"]
     assert len(first) == len(second) > 4
     for one, two in zip(first, second, strict=True):
         if "losses" in one:
