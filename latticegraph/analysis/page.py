@@ -79,6 +79,7 @@ async function show() {{
     const one = figures[place.dataset.panel], eye = one.layout.scene.camera.eye;
     const away = Math.max(1, 520 / place.clientWidth);  // in a narrow panel, from farther off
     for (const axis in eye) eye[axis] *= away;
+    for (const part of [one, ...one.frames]) part.data[0].marker.size /= away;
     await Plotly.newPlot(place, one.data, one.layout, {{responsive: true, displaylogo: false,
       displayModeBar: false}});
     if (one.frames.length > 1) await Plotly.addFrames(place, one.frames);

@@ -126,7 +126,7 @@ class _Cells:
                 for step in steps
             ],
             "currentvalue": {"prefix": "after step "},
-            "pad": {"t": 8, "l": 8, "r": 8},
+            "pad": {"t": 8, "l": 8, "r": 8, "b": 14},
         }
         layout = {
             "scene": {
