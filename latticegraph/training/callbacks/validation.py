@@ -161,7 +161,8 @@ class Validation(Callback):
     Args:
         validator: measures the student.
         every: epochs between validations.
-        monitor: looks into the cube, in the writer's process alone; None: nobody does.
+        monitor: looks into the cube after the first update, in the writer's process alone; None:
+            nobody does.
 
     Attributes:
         best_value: best explained variance so far; None before the first validation.
@@ -193,7 +194,8 @@ class Validation(Callback):
         weights = state.objective.weights_at(latest.phase, latest.phase_update)
         with state.optimizer.average.in_use():
             values = self.validator.measure(state.student, state.objective, update, weights)
-            cube = self.monitor.measure(state.student) if self.monitor is not None else {}
+            # Not before the first update: the sums over the whole lattice would delay the start.
+            cube = self.monitor.measure(state.student) if self.monitor and update else {}
         examples = values.pop("examples", [])
         # Rounding must not let processes disagree about what is best.
         value = state.processes.from_writer(values["explained_variance"])
