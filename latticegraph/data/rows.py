@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from latticegraph.data.sample import Sample, text_key
@@ -116,16 +117,30 @@ def _text(row: dict[str, Any], field: str, where: str) -> str:
     return text
 
 
+def named_value(row: dict[str, Any], fields: Sequence[str], where: str) -> tuple[str, str] | None:
+    """The first of some fields that a row has, and its value as text; None where it has none.
+
+    Args:
+        row: parsed line.
+        fields: names, the preferred one first.
+        where: file and line, for the message.
+
+    Raises:
+        DataError: the value is neither a name nor a whole number.
+    """
+    field = next((name for name in fields if name in row), None)
+    if field is None:
+        return None
+    value = row[field]
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        raise DataError(
+            where,
+            f"expected a name or a whole number in the field {field}, got {value!r}",
+            "Correct that line",
+        )
+    return field, str(value)
+
+
 def _group(row: dict[str, Any], text: str, where: str) -> str:
-    for field in _GROUP_FIELDS:
-        if field not in row:
-            continue
-        value = row[field]
-        if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-            raise DataError(
-                where,
-                f"expected a name or a whole number in the field {field}, got {value!r}",
-                "Correct that line",
-            )
-        return f"{field}:{value}"
-    return text_group(text)
+    found = named_value(row, _GROUP_FIELDS, where)
+    return text_group(text) if found is None else ":".join(found)

@@ -14,7 +14,7 @@ from latticegraph.analysis.study import StudyText, usable
 from latticegraph.data import Sample, load_source, text_key
 from latticegraph.data.lines import kind_of, numbered_lines
 from latticegraph.data.load import without_repeats
-from latticegraph.data.rows import parse_row, row_samples
+from latticegraph.data.rows import named_value, parse_row, row_samples
 from latticegraph.errors import DataError
 from latticegraph.evaluation import EmbeddingSplit
 from latticegraph.pipeline.prepare import Prepared, embed_samples
@@ -147,15 +147,5 @@ def _unseen(found: Sequence[Labelled], prepared: Prepared, data: str) -> list[La
 
 
 def _label(row: dict[str, Any], where: str) -> str | None:
-    for field in LABELS:
-        if field not in row:
-            continue
-        value = row[field]
-        if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-            raise DataError(
-                where,
-                f"expected a name or a whole number in the field {field}, got {value!r}",
-                "Correct that line",
-            )
-        return str(value)
-    return None
+    found = named_value(row, LABELS, where)
+    return None if found is None else found[1]

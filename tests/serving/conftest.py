@@ -23,45 +23,31 @@ from latticegraph.serving.app import create_app
 from latticegraph.serving.engine import Engine
 from latticegraph.serving.settings import ServeSettings
 from latticegraph.teachers import build_teacher
+from tests.words import CODE as CODE_OF_WORDS
 
 WIDTH, CODE = 24, 20
 BANK = ["the sea is deep", "bread is baked early", "a crow counts to four"]
 
-TEACHER = '''
-import hashlib
+# Reads 20 words of a text; the word slow takes a second.
+TEACHER = (
+    CODE_OF_WORDS
+    + """
+
 import time
 
-import numpy as np
 
-from latticegraph.teachers import Teacher
-
-
-class Words(Teacher):
-    """Sum of a random vector per word; 20 are read. The word slow takes a second."""
-
-    name = "words"
+class Few(Words):
     max_tokens = 20
-
-    def __init__(self, dimension):
-        self.dimension = dimension
-
-    @property
-    def fingerprint(self):
-        return hashlib.sha256(f"words {self.dimension}".encode()).hexdigest()
 
     def encode(self, texts, progress=None):
         if any("slow" in text for text in texts):
             time.sleep(1.0)
-        rows = np.zeros((len(texts), self.dimension), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in text.split()[: self.max_tokens]:
-                digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
-                row += np.random.default_rng(int.from_bytes(digest, "big")).normal(size=len(row))
-        return rows
+        return super().encode([" ".join(text.split()[: self.max_tokens]) for text in texts])
 
     def token_counter(self):
         return lambda texts: [max(1, len(text.split())) for text in texts]
-'''
+"""
+)
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +55,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model of 3 x 4 x 5 cells; its teacher is the file ``words.py`` beside it."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "words.py").write_text(TEACHER, encoding="utf-8")
-    kind = f"{folder / 'words.py'}:Words"
+    kind = f"{folder / 'words.py'}:Few"
     settings = {
         "lattice": {"dimensions": [3, 4, 5], "adaptive_radius_min": 1.6},
         "model": {
@@ -93,7 +79,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trust(saved: Path) -> list[str]:
     """The class that the saved model names."""
-    return [f"{saved.parents[1] / 'words.py'}:Words"]
+    return [f"{saved.parents[1] / 'words.py'}:Few"]
 
 
 @pytest.fixture(scope="session")
