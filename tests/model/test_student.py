@@ -241,8 +241,12 @@ def test_start_takes_evenly_spread_rows_and_few_where_little_is_fitted(
     assert torch.equal(target, 2 * source)
 
 
-def test_start_standardises_about_the_mean_of_what_goes_in(build: Build) -> None:
-    """By hand, and the same directions wherever the embeddings lie."""
+@pytest.mark.parametrize("together", [7, 100])
+def test_start_standardises_about_the_mean_of_what_goes_in(
+    build: Build, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand, and the same directions wherever the embeddings lie, in blocks and at once."""
+    monkeypatch.setattr("latticegraph.model.student.COVARIANCE_ROWS", together)
     data = embeddings(64)
     students = [build(started=False) for _ in range(2)]
     for student, rows in zip(students, (data, data + 7.0), strict=True):
