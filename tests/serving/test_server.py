@@ -114,7 +114,7 @@ def test_server_that_cannot_work_is_not_started(capsys, saved, trust, options, w
 
 
 def test_model_that_names_a_class_is_refused_without_trust(capsys, saved):
-    assert "Words" in refusal(capsys, "--model", str(saved), "--port", "0")
+    assert "Few" in refusal(capsys, "--model", str(saved), "--port", "0")
 
 
 def test_missing_packages_are_named(capsys, saved, monkeypatch):
