@@ -72,6 +72,22 @@ class Aggregation:
             )
             self.row_types.append(graph.offset_type_O[weight_rows(graph, edges, apart).offset_O])
 
+    def for_one_sample(self, graph: LatticeGraph, edge_sets: Sequence[EdgeSet]) -> Aggregation:
+        """The same edges with the backend that is fastest for a single sample.
+
+        Where a backend was asked for that is not one of those compared, or edges have weights of
+        their own, it is this object itself.
+
+        Args:
+            graph: the lattice.
+            edge_sets: edge types of every expert.
+        """
+        heads = [neighbourhood.heads for neighbourhood in self.neighbourhoods]
+        compared = self.backend == "spmm" and not any(self.by_edge)
+        if not compared or cheapest(self.stencils, max(heads), batch=1) == "spmm":
+            return self
+        return Aggregation(graph, edge_sets, heads, "fft", self.cells)
+
     def own(self, x_CM: Tensor) -> Tensor:
         """The states of the cells that sums are made for: all of them."""
         return x_CM

@@ -43,7 +43,9 @@ class ConeCells:
         """Views of both kinds of columns, (C, n, B) and (C, k)."""
         count, constant = len(self.varying_n), len(self.constant_k)
         end = x_CM.shape[1] - constant
-        return x_CM[:, :end].unflatten(1, (count, end // max(count, 1))), x_CM[:, end:]
+        # Without a slice where it would be everything: its gradient would fill and copy a state.
+        varying_CM = x_CM[:, :end] if constant else x_CM
+        return varying_CM.unflatten(1, (count, end // max(count, 1))), x_CM[:, end:]
 
 
 class Pick:
@@ -107,8 +109,7 @@ class ConeStep:
         if self.was_constant.count:
             reached = self.was_constant(constant)
             parts.append(reached[:, :, None].expand(-1, -1, batch))
-        rest = self.still_constant(constant)
-        return torch.cat([*(part.flatten(1) for part in parts), rest], dim=1)
+        return join([part.flatten(1) for part in parts] + [self.still_constant(constant)])
 
     def map_cells(self, weight_NKC: Tensor, bias_NK: Tensor, x_CM: Tensor) -> Tensor:
         """As in :class:`CellMaps`, for the target cells."""
@@ -117,12 +118,19 @@ class ConeStep:
         mapped = [
             map_cells(weight_NKC.index_select(0, cells), bias_NK.index_select(0, cells), x)
             for cells, x in groups
+            if len(cells)
         ]
-        return torch.cat([y.flatten(1) for y in mapped], dim=1)
+        return join([y.flatten(1) for y in mapped])
 
     def per_sample(self, value_CM: Tensor) -> Tensor:
         """Values of the varying target cells, (C, a, B)."""
         return self.after.split(value_CM)[0]
+
+
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """Matrices side by side; those without columns are left out, and a single one is not copied."""
+    filled = [part for part in parts if part.shape[1]]
+    return torch.cat(filled, dim=1) if len(filled) > 1 else filled[0]
 
 
 def _places(cells: ConeCells) -> Tensor:

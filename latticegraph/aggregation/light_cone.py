@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation.aggregation import Aggregation, EdgeSet, weight_rows
-from latticegraph.aggregation.cone_step import ConeCells, ConeStep
+from latticegraph.aggregation.cone_step import ConeCells, ConeStep, join
 from latticegraph.aggregation.layout import Layout
 from latticegraph.aggregation.neighbourhood import Neighbourhood, PreparedWeights, SelfNeighbourhood
 from latticegraph.lattice import EdgeType, LatticeGraph
@@ -27,15 +27,16 @@ class ConeBlocks:
 
     Args:
         whole: all edges of the expert.
-        layout: order of the columns of the whole lattice.
+        one_sample: the same edges, in the form that is fastest for a single sample.
+        layout: order of the columns of ``one_sample``.
 
     Attributes:
         offsets: row of the weights of every entry of every matrix; O: no edge.
         hears_constant: some step sums over constant cells.
     """
 
-    def __init__(self, whole: Neighbourhood, layout: Layout) -> None:
-        self.whole, self.layout = whole, layout
+    def __init__(self, whole: Neighbourhood, one_sample: Neighbourhood, layout: Layout) -> None:
+        self.whole, self.one_sample, self.layout = whole, one_sample, layout
         self.offsets: list[Tensor] = []
         self.hears_constant = False
 
@@ -57,7 +58,7 @@ class ConeBlocks:
             weight_HO.index_select(1, offset.flatten()).view(-1, *offset.shape)
             for offset in self.offsets
         ]
-        return (*matrices, *(self.whole.prepare(weight_OH) if self.hears_constant else ()))
+        return (*matrices, *(self.one_sample.prepare(weight_OH) if self.hears_constant else ()))
 
     def sum_constant(
         self, values_Ck: Tensor, source_k: Tensor, target: Tensor, prepared: PreparedWeights
@@ -73,7 +74,7 @@ class ConeBlocks:
         all_CN = values_Ck.new_zeros(len(values_Ck), self.whole.num_cells)
         all_CN = all_CN.index_copy(1, source_k, values_Ck)
         columns = self.layout.columns(all_CN[..., None])
-        sums_CN1 = self.layout.states(self.whole.sum(columns, prepared[len(self.offsets) :]))
+        sums_CN1 = self.layout.states(self.one_sample.sum(columns, prepared[len(self.offsets) :]))
         return sums_CN1[..., 0].index_select(1, target)
 
 
@@ -104,20 +105,21 @@ class ConeSums:
     def sum(self, values_CM: Tensor, prepared: PreparedWeights) -> Tensor:
         """As in :class:`Neighbourhood`, from the columns before to those after the step."""
         varying, constant_Ck = self.before.split(values_CM)
-        channels, _, batch = varying.shape
-        reached = len(self.after.varying_n)
-        sum_CaB = values_CM.new_zeros(channels, reached, batch)
+        batch, reached = varying.shape[2], len(self.after.varying_n)
+        from_constant = self._from_constant(constant_Ck, prepared)
+        sum_CaB = from_constant[:, :reached, None].expand(-1, -1, batch)
         if self.varying is not None:
             values_JHnB = varying.unflatten(0, (-1, self.blocks.whole.heads))
-            sum_CaB = (prepared[self.varying] @ values_JHnB).flatten(0, 1)
-        rest_Cl = values_CM.new_zeros(channels, len(self.after.constant_k))
+            from_varying = (prepared[self.varying] @ values_JHnB).flatten(0, 1)
+            sum_CaB = sum_CaB + from_varying if self.hears_constant else from_varying
+        return join([sum_CaB.flatten(1), from_constant[:, reached:]])
+
+    def _from_constant(self, values_Ck: Tensor, prepared: PreparedWeights) -> Tensor:
         if self.hears_constant:
-            from_constant = self.blocks.sum_constant(
-                constant_Ck, self.before.constant_k, self.target, prepared
+            return self.blocks.sum_constant(
+                values_Ck, self.before.constant_k, self.target, prepared
             )
-            sum_CaB = sum_CaB + from_constant[:, :reached, None]
-            rest_Cl = from_constant[:, reached:]
-        return torch.cat([sum_CaB.flatten(1), rest_Cl], dim=1)
+        return values_Ck.new_zeros(len(values_Ck), len(self.target))
 
 
 class ConeSelf:
@@ -180,7 +182,11 @@ class LightCone:
             hears_NN |= offset_NN < len(whole.edge_attr_O4)
         cells = _cells_by_step(hears_NN.float(), graph.output_cells, varying_N.float(), steps)
         self.first, self.last = cells[0], cells[-1]
-        self.blocks = [ConeBlocks(whole, aggregation.layout) for whole in wholes]
+        self.one_sample = one_sample = aggregation.for_one_sample(graph, types)
+        self.blocks = [
+            ConeBlocks(whole, one, one_sample.layout)
+            for whole, one in zip(wholes, one_sample.neighbourhoods, strict=True)
+        ]
         self.steps = []
         for before, after in pairwise(cells):
             step = ConeStep(before, after, aggregation.cells)
@@ -206,6 +212,7 @@ class LightCone:
             holders += [step.after, *picks, *step.neighbourhoods]
         for block in self.blocks:
             block.offsets = [offset.to(device) for offset in block.offsets]
+            self.one_sample.to(device, block.whole.edge_attr_O4.dtype)
         for holder in holders:
             for name, value in vars(holder).items():
                 if isinstance(value, Tensor):

@@ -109,6 +109,13 @@ class MessageSettings(Section):
         description="scale the edge weights so that one sum over neighbours grows the largest "
         "value at most 2-fold; without, states may grow without bound over many steps",
     )
+    weight_gain: float = Field(
+        1.0,
+        gt=0,
+        le=1e3,
+        description="scale of the random part of the initial edge weights, times init.gain; above 1 "
+        "where few of many neighbours carry the input",
+    )
 
 
 class ExpertSettings(Section):
@@ -134,6 +141,9 @@ class ExpertSettings(Section):
         None, description="null: model.messages.weights"
     )
     bounded: bool | None = Field(None, description="null: model.messages.bounded")
+    weight_gain: float | None = Field(
+        None, gt=0, le=1e3, description="null: model.messages.weight_gain"
+    )
     options: dict[str, Any] = Field(
         {}, description="further arguments of its class; for kind distant: substeps, 1-16"
     )

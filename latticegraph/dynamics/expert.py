@@ -59,6 +59,7 @@ class Expert(MessagePassing, ABC):
             a network.
         neighbours: of a cell far from all faces, for the start of ``edge``.
         bounded: scale the weights so that one sum grows the largest value at most 2-fold.
+        weight_gain: scale of the random part of the initial edge weights, times ``gain``, above 0.
 
     Shapes:
         x (N, C), edge_index (2, E), edge_attr (E, 4) -> x + u (N, C); edge_attr holds distance /
@@ -85,6 +86,7 @@ class Expert(MessagePassing, ABC):
         offsets: int | None = None,
         neighbours: int = 1,
         bounded: bool = True,
+        weight_gain: float = 1.0,
     ) -> None:
         super().__init__(aggr="add", node_dim=-1)
         remove_generated_files(self)
@@ -94,9 +96,10 @@ class Expert(MessagePassing, ABC):
         self.heads = heads
         self.gain = gain
         self.bounded = bounded
+        self.weight_gain = gain * weight_gain
         self.edge_weights: EdgeWeights | OffsetTable
         if weights == "network":
-            self.edge_weights = EdgeWeights(heads, edge_hidden, gain, bumps)
+            self.edge_weights = EdgeWeights(heads, edge_hidden, self.weight_gain, bumps)
         elif weights not in ("table", "edge"):
             raise ValueError(f"weights: expected network, table or edge, got {weights}")
         elif not offsets:
@@ -105,9 +108,9 @@ class Expert(MessagePassing, ABC):
                 f"weights '{weights}', got {offsets}"
             )
         elif weights == "edge":
-            self.edge_weights = EdgeTable(offsets, heads, neighbours, gain)
+            self.edge_weights = EdgeTable(offsets, heads, neighbours, self.weight_gain)
         else:
-            self.edge_weights = OffsetTable(offsets, heads, gain)
+            self.edge_weights = OffsetTable(offsets, heads, self.weight_gain)
         value = ChannelLinear(channels, channels, gain)
         self.value_map: ChannelLinear | None = None if sends_state else value
         self.norm = nn.LayerNorm(channels) if norm else None
@@ -115,7 +118,7 @@ class Expert(MessagePassing, ABC):
     def reset_parameters(self) -> None:
         """Draw new weights."""
         super().reset_parameters()
-        self.edge_weights.reset_parameters(self.gain)
+        self.edge_weights.reset_parameters(self.weight_gain)
         if self.value_map is not None:
             self.value_map.reset_parameters(self.gain)
         if self.norm is not None:
@@ -180,7 +183,7 @@ class Expert(MessagePassing, ABC):
         """
         table = self.edge_weights
         count = table.neighbours if isinstance(table, OffsetTable) else wanted_O.numel()
-        random_OH = torch.randn(wanted_O.numel(), self.heads) * MIXING * self.gain / count
+        random_OH = torch.randn(wanted_O.numel(), self.heads) * MIXING * self.weight_gain / count
         random_OH[:, :surface_channels] *= SURFACE_SHARE
         if isinstance(self.edge_weights, EdgeWeights):
             self.edge_weights.place_bumps(edge_attr_O4, wanted_O, cell)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import Backend
+from latticegraph.aggregation import Backend, aggregation
 from latticegraph.aggregation.light_cone import row_matrix
 from latticegraph.config import LatticeSettings
 from latticegraph.config.model import ModelSettings
@@ -104,6 +104,37 @@ def test_output_and_gradients_are_those_of_the_whole_lattice(
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
     for name, gradient in gradients.items():
         torch.testing.assert_close(mine[name], gradient, rtol=1e-9, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("numbering", ["row_major", "morton"])
+@pytest.mark.parametrize("boundary", ["open", "periodic"])
+def test_constant_cells_are_summed_by_convolution_where_that_is_faster(
+    numbering: str, boundary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aggregation, "cheapest", lambda *a, **k: "fft")
+    lattice = {"numbering": numbering, "boundary": boundary, "dimensions": (6, 3, 4)}
+    dynamics, graph = make(5, "spmm", lattice, messages=TABLE, experts=CELLS)
+    wanted, gradients = output_and_gradients(dynamics, graph, whole=True)
+    found, mine = output_and_gradients(dynamics, graph, whole=False)
+    cone = dynamics.cones.made(5)
+    assert cone is not None and cone.one_sample.backend == "fft"
+    assert any(block.hears_constant for block in cone.blocks)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(mine[name], gradient, rtol=1e-9, atol=1e-10, msg=name)
+
+
+def test_backend_for_one_sample_depends_on_the_number_of_edges() -> None:
+    def chosen(backend: Backend, radius: float, messages: dict[str, Any]) -> str:
+        lattice = {"dimensions": (8, 8, 8), "adaptive_radius_min": radius}
+        dynamics, graph = make(8, backend, lattice, messages=messages, experts=CELLS)
+        types = [(EdgeType.LOCAL,), (EdgeType.FUNCTIONAL, EdgeType.DISTANT)]
+        return dynamics.aggregation.for_one_sample(graph, types).backend
+
+    assert chosen("spmm", 1.6, TABLE) == "spmm"
+    assert chosen("spmm", 5.0, TABLE) == "fft"
+    assert chosen("scatter", 5.0, TABLE) == "scatter"
+    assert chosen("spmm", 5.0, EDGE) == "spmm"  # no convolution
 
 
 @pytest.mark.parametrize("rows", [3, 2])

@@ -242,3 +242,29 @@ def test_offsets_are_no_option_of_an_expert() -> None:
     settings = ModelSettings.model_validate({"experts": listed})
     with pytest.raises(ConfigError, match=r"model\.experts\.0\.options: .* no option offsets"):
         make_expert(settings, 0, LatticeGraph.build(LatticeSettings.model_validate(BOX)))
+
+
+@pytest.mark.parametrize("weights", ["network", "table", "edge"])
+@pytest.mark.parametrize("method", ["random", "transport"])
+def test_weight_gain_scales_the_random_start_of_one_experts_weights_alone(
+    weights: str, method: str
+) -> None:
+    def start(gain: float) -> dict[str, Tensor]:
+        experts = [
+            {"name": "one", "kind": "cell", "edges": ["distant"]},
+            {"name": "two", "kind": "cell", "edges": ["distant"], "weight_gain": gain},
+        ]
+        init = {"init_method": method}
+        lattice, _ = make(
+            "spmm", BOX, messages={**TABLE, "weights": weights}, experts=experts, init=init
+        )
+        return dict(lattice.named_parameters())
+
+    usual, larger = start(1.0), start(6.0)
+    changed = {name for name in usual if not torch.equal(usual[name], larger[name])}
+    if weights == "network":
+        assert changed and all(name.startswith("experts.two.edge_weights.") for name in changed)
+    else:
+        assert changed == {"experts.two.edge_weights.weight_OH"}
+        name = changed.pop()
+        torch.testing.assert_close(larger[name], 6 * usual[name])
