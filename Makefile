@@ -17,7 +17,7 @@ endif
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-fast lint format type ext notebook clean
+.PHONY: help train test test-slow lint format type ext notebook clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -25,11 +25,11 @@ help:  ## show the targets
 train: $(VENV)/base.stamp  ## train the cube of CONFIG (configs/8cube.yaml) and report on held-out text
 	$(BIN)/python scripts/train.py --config $(CONFIG)
 
-test: $(VENV)/dev.stamp  ## run every test, the slow ones and the notebook too
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
-
-test-fast: $(VENV)/dev.stamp  ## run the tests that take a few seconds
+test: $(VENV)/dev.stamp  ## run all tests but the slow ones
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/dev.stamp  ## run the slow tests: several processes, browsers, notebooks, the compiler
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp  ## check style and the order of imports between the rooms
 	$(BIN)/ruff check

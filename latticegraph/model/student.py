@@ -29,7 +29,7 @@ START_BATCH = 32
 # Samples that gain and offset of the surface and the scale of the features are measured on where no
 # readout is fitted: a mean needs fewer than a regression.
 COVARIANCE_ROWS = 16_384
-CALIBRATION_SAMPLES = 1024
+CALIBRATION_SAMPLES = 256
 
 
 def start_batch(cells: int) -> int:

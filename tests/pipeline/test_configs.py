@@ -33,7 +33,7 @@ NAMES = (
 # Sides of cubes too large for a test; all else stays. The longest keeps three edge types, 6 steps
 # cross, and no stride divides the depth, as in the large cube.
 SMALLER = {"27cube": [8, 6, 7], "37cube": [8, 7, 6], "64cube": [9, 7, 7]}
-# Big cubes wait for `make test`.
+# Big cubes wait for `make test-slow`.
 CASES = [pytest.param(n, marks=pytest.mark.slow if n == "15cube" else ()) for n in NAMES]
 REACH = "lattice.adaptive_radius_min=2.5"
 BATCH = 4
