@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation.aggregation import Aggregation, EdgeSet, weight_rows
-from latticegraph.aggregation.cone_step import ConeCells, ConeStep, join
+from latticegraph.aggregation.cone_step import ConeCells, ConeStep, Pick, join
 from latticegraph.aggregation.layout import Layout
 from latticegraph.aggregation.neighbourhood import Neighbourhood, PreparedWeights, SelfNeighbourhood
 from latticegraph.lattice import EdgeType, LatticeGraph
@@ -95,8 +95,12 @@ class ConeSums:
         none = len(blocks.whole.edge_attr_O4)
         self.target = torch.cat([after.varying_n, after.constant_k])
         varying_an = offset_NN[after.varying_n[:, None], before.varying_n]
-        joined = bool((varying_an < none).any())
-        self.varying = blocks.number(varying_an) if joined else None
+        # Only those that are joined: edges that are short leave most rows and columns empty.
+        joined_an = varying_an < none
+        hearing, heard = (joined_an.any(axis).nonzero().flatten() for axis in (1, 0))
+        self.heard, self.hearing = Pick(heard), hearing
+        self.all_hear = len(hearing) == len(after.varying_n)
+        self.varying = blocks.number(varying_an[hearing[:, None], heard]) if len(hearing) else None
         self.hears_constant = bool(
             (offset_NN[self.target[:, None], before.constant_k] < none).any()
         )
@@ -109,9 +113,12 @@ class ConeSums:
         from_constant = self._from_constant(constant_Ck, prepared)
         sum_CaB = from_constant[:, :reached, None].expand(-1, -1, batch)
         if self.varying is not None:
-            values_JHnB = varying.unflatten(0, (-1, self.blocks.whole.heads))
+            values_JHnB = self.heard(varying).unflatten(0, (-1, self.blocks.whole.heads))
             from_varying = (prepared[self.varying] @ values_JHnB).flatten(0, 1)
-            sum_CaB = sum_CaB + from_varying if self.hears_constant else from_varying
+            if not self.all_hear:
+                sum_CaB = sum_CaB.index_add(1, self.hearing, from_varying)
+            else:
+                sum_CaB = sum_CaB + from_varying if self.hears_constant else from_varying
         return join([sum_CaB.flatten(1), from_constant[:, reached:]])
 
     def _from_constant(self, values_Ck: Tensor, prepared: PreparedWeights) -> Tensor:
@@ -209,7 +216,8 @@ class LightCone:
         holders: list[object] = [self, self.first]
         for step in self.steps:
             picks = (step.was_varying, step.was_constant, step.still_constant)
-            holders += [step.after, *picks, *step.neighbourhoods]
+            sums = [s for s in step.neighbourhoods if isinstance(s, ConeSums)]
+            holders += [step.after, *picks, *sums, *(s.heard for s in sums)]
         for block in self.blocks:
             block.offsets = [offset.to(device) for offset in block.offsets]
             self.one_sample.to(device, block.whole.edge_attr_O4.dtype)
