@@ -22,6 +22,7 @@ NAMES = (
     "8cube_autoencoder",
     "8cube_dialogue",
     "8cube_distilbert",
+    "8cube_light",
     "8cube_near",
     "8x8x12_volume",
     "15cube",
