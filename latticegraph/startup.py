@@ -21,8 +21,8 @@ _M_MMAP_THRESHOLD = -3
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # glibc refuses more
 _NEVER_TRIM = 2**31 - 1
 
-POSTPONED = ("torch_geometric.datasets",)
-"""Packages that torch-geometric imports and a run never uses: a third of its import."""
+POSTPONED = ("torch_geometric.datasets", "torch._dynamo")
+"""Packages that torch-geometric imports and a run without the compiler never uses: most of its import."""
 
 
 def tune_process() -> None:
@@ -59,8 +59,11 @@ class _PostponingLoader(Loader):
     # importlib.util.LazyLoader runs the code at any access, that of inspect to __file__ included.
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
+        self.path: Any = None
 
     def exec_module(self, module: ModuleType) -> None:
+        # An import of a submodule asks for it first, and so runs the code of the package before its own.
+        self.path = vars(module).pop("__path__", None)
         module.__class__ = _PostponedModule
 
 
@@ -71,6 +74,8 @@ class _PostponedModule(ModuleType):
         object.__setattr__(self, "__class__", ModuleType)
         loader = self.__spec__.loader if self.__spec__ is not None else None
         assert isinstance(loader, _PostponingLoader), "only that one makes such modules"
+        if loader.path is not None:
+            self.__path__ = loader.path
         loader.loader.exec_module(self)
         return getattr(self, name)
 

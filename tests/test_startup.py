@@ -80,3 +80,36 @@ def test_startup_puts_off_what_a_run_does_not_use_and_no_more() -> None:
     assert not ran, "the datasets of torch-geometric were imported although nothing used them"
     assert not transformers, "a run whose texts are embedded needs no transformers"
     assert (name, whole) == ("FakeDataset", True)
+
+
+COMPILER = """
+import json, sys
+from latticegraph.startup import tune_process
+tune_process()
+import torch
+from latticegraph import LatticeGraph, LatticeSettings
+from latticegraph.config import Config
+from latticegraph.model import build_student
+from latticegraph.training.optimizer import StudentOptimizer
+config = Config.model_validate({"lattice": {"dimensions": [3, 4, 5], "adaptive_radius_min": 1.6}})
+student = build_student(config.model, LatticeGraph.build(config.lattice), 24)
+optimizer = StudentOptimizer(student, config.training)
+before = student.extractor.offset.detach().clone()
+student(torch.randn(2, 24)).embedding_BD.square().sum().backward()
+optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
+moved = not torch.equal(before, student.extractor.offset)
+loaded = [name for name in sys.modules if name.startswith("torch._dynamo.")]
+import torch._dynamo.config
+doubled = torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(3))
+print(json.dumps([moved, loaded, doubled.tolist(), torch._dynamo.config.__name__]))
+"""
+
+
+def test_an_update_does_without_the_compiler_which_stays_usable() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILER], capture_output=True, text=True, check=True
+    )
+    moved, loaded, doubled, name = json.loads(done.stdout)
+    assert moved
+    assert loaded == []
+    assert (doubled, name) == ([2.0, 2.0, 2.0], "torch._dynamo.config")

@@ -12,6 +12,7 @@ from latticegraph.config import TrainingSettings
 from latticegraph.config.training import Part
 from latticegraph.model import Student
 from latticegraph.model.positional import PositionalEncoding
+from latticegraph.training.adamw import AdamW
 from latticegraph.training.weight_average import WeightAverage
 
 
@@ -55,13 +56,12 @@ class StudentOptimizer:
         for parameter in (p for part in self._parts.values() for p in part):
             key = (scale_of[parameter], decay_of[parameter])
             groups.setdefault(key, []).append(parameter)
-        self._adamw = torch.optim.AdamW(
+        self._adamw = AdamW(
             [
                 {"params": same, "weight_decay": decay, "scale": scale}
                 for (scale, decay), same in groups.items()
             ],
-            lr=0.0,
-            betas=settings.betas,
+            settings.betas,
         )
         self.average = WeightAverage(student, settings.average_decay)
         self.trained: list[nn.Parameter] = []
@@ -79,11 +79,11 @@ class StudentOptimizer:
 
     def clear(self) -> None:
         """Drop all gradients, so that frozen parameters have none."""
-        self._adamw.zero_grad(set_to_none=True)
+        self._adamw.zero_grad()
 
     def unscale(self, scaler: GradScaler) -> None:
         """Divide all gradients by the scale of the loss, once per update."""
-        scaler.unscale_(self._adamw)
+        scaler.unscale_(self._adamw)  # type: ignore[arg-type]  # it reads param_groups alone
 
     def step(self, rate: float, scaler: GradScaler) -> None:
         """Move every parameter that has a gradient, and the mean of all of them.
@@ -95,7 +95,7 @@ class StudentOptimizer:
         for group in self._adamw.param_groups:
             group["lr"] = rate * group["scale"]
         self.average.begin()
-        scaler.step(self._adamw)
+        scaler.step(self._adamw)  # type: ignore[arg-type]  # it calls step alone
         self.average.add()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -115,7 +115,8 @@ class StudentOptimizer:
             parameter = parameters[name]
             # AdamW counts its steps on the CPU.
             place = value.device if moment == "step" else parameter.device
-            self._adamw.state[parameter][moment] = value.to(place, copy=True)
+            moments = self._adamw.state.setdefault(parameter, {})
+            moments[moment] = value.to(place, copy=True)
 
 
 def projection_matrices(student: Student) -> list[nn.Parameter]:
