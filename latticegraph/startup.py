@@ -22,7 +22,7 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # glibc refuses more
 _NEVER_TRIM = 2**31 - 1
 
 POSTPONED = ("torch_geometric.datasets", "torch._dynamo")
-"""Packages that torch-geometric imports and a run without the compiler never uses: most of its import."""
+"""Packages that torch-geometric imports and a run without the compiler never uses."""
 
 
 def tune_process() -> None:
@@ -62,7 +62,7 @@ class _PostponingLoader(Loader):
         self.path: Any = None
 
     def exec_module(self, module: ModuleType) -> None:
-        # An import of a submodule asks for it first, and so runs the code of the package before its own.
+        # An import of a submodule asks for it, and so runs the code of the package first.
         self.path = vars(module).pop("__path__", None)
         module.__class__ = _PostponedModule
 

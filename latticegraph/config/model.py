@@ -113,8 +113,8 @@ class MessageSettings(Section):
         1.0,
         gt=0,
         le=1e3,
-        description="scale of the random part of the initial edge weights, times init.gain; above 1 "
-        "where few of many neighbours carry the input",
+        description="scale of the random part of the initial edge weights, times init.gain; above "
+        "1 where few of many neighbours carry the input",
     )
 
 

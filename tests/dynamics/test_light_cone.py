@@ -117,7 +117,8 @@ def test_constant_cells_are_summed_by_convolution_where_that_is_faster(
     wanted, gradients = output_and_gradients(dynamics, graph, whole=True)
     found, mine = output_and_gradients(dynamics, graph, whole=False)
     cone = dynamics.cones.made(5)
-    assert cone is not None and cone.one_sample.backend == "fft"
+    assert cone is not None
+    assert cone.one_sample.backend == "fft"
     assert any(block.hears_constant for block in cone.blocks)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
     for name, gradient in gradients.items():
