@@ -220,7 +220,7 @@ class LightCone:
             holders += [step.after, *picks, *sums, *(s.heard for s in sums)]
         for block in self.blocks:
             block.offsets = [offset.to(device) for offset in block.offsets]
-            self.one_sample.to(device, block.whole.edge_attr_O4.dtype)
+        self.one_sample.to(device, self.blocks[0].whole.edge_attr_O4.dtype)
         for holder in holders:
             for name, value in vars(holder).items():
                 if isinstance(value, Tensor):
