@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Annotated
+
+from pydantic import Field
+
+Kind = Annotated[str, Field(min_length=1)]
+"""Name of a built-in kind, or a class path (:mod:`latticegraph.plugins`)."""
 
 
 def check_kind(key: str, kind: str, built_in: Sequence[str]) -> None:
