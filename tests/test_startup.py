@@ -90,13 +90,15 @@ import torch
 from latticegraph import LatticeGraph, LatticeSettings
 from latticegraph.config import Config
 from latticegraph.model import build_student
+from latticegraph.training.machine import training_session
 from latticegraph.training.optimizer import StudentOptimizer
 config = Config.model_validate({"lattice": {"dimensions": [3, 4, 5], "adaptive_radius_min": 1.6}})
 student = build_student(config.model, LatticeGraph.build(config.lattice), 24)
 optimizer = StudentOptimizer(student, config.training)
 before = student.extractor.offset.detach().clone()
-student(torch.randn(2, 24)).embedding_BD.square().sum().backward()
-optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
+with training_session(config.run, torch.device("cpu"), True):
+    student(torch.randn(2, 24)).embedding_BD.square().sum().backward()
+    optimizer.step(0.1, torch.amp.GradScaler("cpu", enabled=False))
 moved = not torch.equal(before, student.extractor.offset)
 loaded = [name for name in sys.modules if name.startswith("torch._dynamo.")]
 import torch._dynamo.config

@@ -69,8 +69,7 @@ def training_session(settings: RunSettings, device: torch.device, exact: bool) -
         exact: ask for deterministic kernels.
     """
     threads = torch.get_num_threads()
-    before = torch.are_deterministic_algorithms_enabled()
-    before_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     memory: Any = torch.utils.deterministic
     fill = memory.fill_uninitialized_memory
     devices = [device] if device.type == "cuda" else []
@@ -82,14 +81,15 @@ def training_session(settings: RunSettings, device: torch.device, exact: bool) -
                 if device.type == "cuda":
                     # cuBLAS reads it at its first product; without, products need not repeat.
                     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-                torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+                # What use_deterministic_algorithms does, without its import of the compiler.
+                torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
                 # Filling every new tensor with NaN finds bugs, changes no result and costs time.
                 memory.fill_uninitialized_memory = False
             torch.manual_seed(settings.seed)
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(before, warn_only=before_warn)
+            torch.set_deterministic_debug_mode(before)
             memory.fill_uninitialized_memory = fill
 
 
