@@ -245,27 +245,29 @@ def test_offsets_are_no_option_of_an_expert() -> None:
 
 
 @pytest.mark.parametrize("weights", ["network", "table", "edge"])
-@pytest.mark.parametrize("method", ["random", "transport"])
+@pytest.mark.parametrize(("kind", "carries"), [("cell", False), ("local", True)])
 def test_weight_gain_scales_the_random_start_of_one_experts_weights_alone(
-    weights: str, method: str
+    weights: str, kind: str, carries: bool
 ) -> None:
+    """What ``local`` carries from the front face does not grow; ``cell`` carries nothing."""
+
     def start(gain: float) -> dict[str, Tensor]:
         experts = [
-            {"name": "one", "kind": "cell", "edges": ["distant"]},
-            {"name": "two", "kind": "cell", "edges": ["distant"], "weight_gain": gain},
+            {"name": "one", "kind": kind, "edges": ["local", "functional"]},
+            {"name": "two", "kind": kind, "edges": ["local", "functional"], "weight_gain": gain},
         ]
-        init = {"init_method": method}
-        lattice, _ = make(
-            "spmm", BOX, messages={**TABLE, "weights": weights}, experts=experts, init=init
-        )
+        lattice, _ = make("spmm", BOX, messages={**TABLE, "weights": weights}, experts=experts)
         return dict(lattice.named_parameters())
 
-    usual, larger = start(1.0), start(6.0)
-    changed = {name for name in usual if not torch.equal(usual[name], larger[name])}
-    if weights == "network":
-        assert changed
-        assert all(name.startswith("experts.two.edge_weights.") for name in changed)
-    else:
+    first, second, third = start(1.0), start(2.0), start(3.0)
+    changed = {name for name in first if not torch.equal(first[name], second[name])}
+    assert changed
+    assert all(name.startswith("experts.two.edge_weights.") for name in changed)
+    if weights != "network":
         assert changed == {"experts.two.edge_weights.weight_OH"}
-        name = changed.pop()
-        torch.testing.assert_close(larger[name], 6 * usual[name])
+        one, two, three = (p["experts.two.edge_weights.weight_OH"] for p in (first, second, third))
+        # Drawn in float32, and of size 1 where something is carried.
+        eps = torch.finfo(torch.float32).eps
+        torch.testing.assert_close(three - two, two - one, rtol=0, atol=16 * eps)
+        carried = 2 * one - two  # with a gain of 0
+        assert bool((carried.abs() > 0.5).any()) == carries

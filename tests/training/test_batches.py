@@ -24,6 +24,7 @@ def test_batch_picks_both_sides_in_order():
     [
         (torch.zeros(3), torch.zeros(3), r"pairs\.source: expected float32 rows .*shape \[3\]"),
         (torch.zeros(0, 3), torch.zeros(0, 3), r"pairs\.source: .*float32 of shape \[0, 3\]"),
+        (torch.zeros(2, 0), torch.zeros(2, 0), r"pairs\.source: .*float32 of shape \[2, 0\]"),
         (torch.zeros(2, 3), torch.zeros(2, 3).double(), r"pairs\.target: .*got .*float64"),
         (torch.full((2, 3), torch.nan), torch.zeros(2, 3), r"pairs\.source: expected finite"),
         (torch.zeros(2, 3), torch.full((2, 3), torch.inf), r"pairs\.target: expected finite"),

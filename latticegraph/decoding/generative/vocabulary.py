@@ -8,16 +8,56 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
+from pydantic import BaseModel, ValidationError, model_validator
+
 from latticegraph.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.models import BPE
 
 END, UNKNOWN, PIECE = 0, 1, 2
 """Ids of marks: the end of a text, a token that the decoder is not shown in training, and the start
 of what is a piece of a sentence."""
 
 _MARKS = ["<end>", "<unknown>", "<piece>"]
+
+
+class _Pairs(BaseModel):
+    """The part of the file that differs between vocabularies: tokens, and which pairs merge."""
+
+    vocab: dict[str, int]
+    merges: list[tuple[str, str]]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if sorted(self.vocab.values()) != list(range(len(self.vocab))):
+            raise ValueError("ids that do not count from 0")
+        for one, two in self.merges:
+            if not {one, two, one + two} <= self.vocab.keys():
+                raise ValueError(f"pair {one!r}, {two!r} of tokens that it does not hold")
+        return self
+
+
+class _Stored(BaseModel):
+    """A file of the tokenizers library, of which the pairs are read."""
+
+    model: _Pairs
+
+
+def _byte_level(pairs: BPE) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+
+    tokenizer = Tokenizer(pairs)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _damaged(where: str, size: int, problem: str) -> CheckpointError:
+    return CheckpointError(
+        where, f"expected a vocabulary of {size} entries, got: {problem}", "Train again"
+    )
 
 
 class Vocabulary:
@@ -41,11 +81,9 @@ class Vocabulary:
         Raises:
             ConfigError: the texts have too few different pairs.
         """
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        from tokenizers import models, pre_tokenizers, trainers
 
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer = _byte_level(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=size,
             special_tokens=_MARKS,
@@ -74,21 +112,21 @@ class Vocabulary:
         Raises:
             CheckpointError: it is damaged or has another size.
         """
-        from tokenizers import Tokenizer
+        from tokenizers import models
 
-        problem = None
         try:
-            made = cls(Tokenizer.from_str(text))
-        except Exception as error:
-            if type(error) is not Exception:  # of which the library raises nothing narrower
-                raise
-            problem = str(error)
-        if problem is None and made.size != size:
-            problem = f"{made.size} entries"
-        if problem is not None:
-            raise CheckpointError(
-                where, f"expected a vocabulary of {size} entries, got: {problem}", "Train again"
-            )
+            pairs = _Stored.model_validate_json(text).model
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise _damaged(where, size, f"{first['msg']} ({place})") from error
+        if len(pairs.vocab) != size:
+            raise _damaged(where, size, f"{len(pairs.vocab)} entries")
+        tokenizer = _byte_level(models.BPE(vocab=pairs.vocab, merges=pairs.merges))
+        tokenizer.add_special_tokens(_MARKS)
+        made = cls(tokenizer)
+        if made.to_json() != text:
+            raise _damaged(where, size, "settings of another kind of vocabulary")
         return made
 
     def to_json(self) -> str:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +126,36 @@ def test_vocabulary_writes_every_text(vocabulary) -> None:
         type(vocabulary).from_json(vocabulary.to_json(), 299, "here")
     with pytest.raises(ConfigError, match="more than"):
         type(vocabulary).learn(sentences(), 5000)
+
+
+def _unknown_pair(stored: dict[str, Any]) -> None:
+    stored["model"]["merges"].append(["zzz", "zzz"])
+
+
+def _hole(stored: dict[str, Any]) -> None:
+    vocab = stored["model"]["vocab"]
+    vocab[max(vocab, key=vocab.__getitem__)] += 1
+
+
+def _other_kind(stored: dict[str, Any]) -> None:
+    stored["normalizer"] = {"type": "Lowercase"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda stored: stored.clear(), "Field required"),
+        (_unknown_pair, "pair 'zzz', 'zzz'"),
+        (_hole, "ids that do not count from 0"),
+        (_other_kind, "another kind of vocabulary"),
+    ],
+    ids=["empty", "pair", "ids", "kind"],
+)
+def test_damaged_vocabulary_is_refused(vocabulary, damage, words) -> None:
+    stored = json.loads(vocabulary.to_json())
+    damage(stored)
+    with pytest.raises(CheckpointError, match=f"here.*of 300 entries, got: .*{words}"):
+        type(vocabulary).from_json(json.dumps(stored), 300, "here")
 
 
 def test_topic_starts_as_the_teachers_similarity(config, vocabulary) -> None:
