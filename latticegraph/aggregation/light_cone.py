@@ -161,6 +161,7 @@ class LightCone:
 
     Attributes:
         first: cells before the first step.
+        one_sample: sums over the whole lattice, for what constant cells send.
         blocks: edges of every expert.
         steps: of the lattice.
         last: cells after the last step, among them all output cells.
