@@ -102,3 +102,11 @@ def test_slabs_are_not_compiled() -> None:
     )
     with pytest.raises(ConfigError, match=wanted):
         build_student(small_model(compile=True), NINE, 16, cells=slabs(2)[1])
+
+
+def test_slabs_know_how_far_edges_reach_along_the_divided_axis() -> None:
+    flat = LatticeGraph.build(LatticeSettings(dimensions=(9, 2, 5), adaptive_radius_min=2.0))
+    assert flat.offsets_O3.abs().amax(0).tolist() == [2, 1, 2]
+    part = divide_cells(flat, Processes(1, 3))
+    assert isinstance(part, SlabCells)
+    assert (part.reach, part.before, part.after) == (2, 2, 2)

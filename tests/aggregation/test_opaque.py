@@ -59,6 +59,13 @@ def test_operator_is_described_rightly(name: str) -> None:
     checks = ("test_schema", "test_faketensor", "test_autograd_registration")
     outcome = torch.library.opcheck(operator, CALLS[name], test_utils=checks)
     assert set(outcome.values()) == {"SUCCESS"}
+    described = operator(*(x.to("meta") if isinstance(x, torch.Tensor) else x for x in CALLS[name]))
+    assert shapes(described) == shapes(operator(*CALLS[name]))
+
+
+def shapes(result: Any) -> list[tuple[torch.Size, torch.dtype]]:
+    results = [result] if isinstance(result, torch.Tensor) else result
+    return [(tensor.shape, tensor.dtype) for tensor in results]
 
 
 def test_convolve_without_a_gradient_keeps_nothing() -> None:

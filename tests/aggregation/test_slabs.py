@@ -9,12 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from latticegraph.aggregation import SlabCells, Stencil
+from latticegraph.aggregation import (
+    SlabCells,
+    SparseNeighbourhood,
+    Stencil,
+    make_neighbourhood,
+)
 from latticegraph.aggregation.fourier import GridNeighbourhood
+from latticegraph.aggregation.neighbourhood import Neighbourhood, SelfNeighbourhood
 from latticegraph.aggregation.slab_neighbourhood import SlabNeighbourhood
 from latticegraph.config import LatticeSettings
 from latticegraph.distributed import Processes
-from latticegraph.lattice import LatticeGraph
+from latticegraph.lattice import EdgeType, LatticeGraph
 
 GRAPH = LatticeGraph.build(LatticeSettings(dimensions=(9, 4, 5), adaptive_radius_min=2.0))
 STENCIL = Stencil(GRAPH.offsets_O3, (9, 4, 5), False)
@@ -83,3 +89,16 @@ def test_slabs_sum_what_the_whole_lattice_sums(size: int, monkeypatch: pytest.Mo
         torch.testing.assert_close(grad.view(shape), expected, **close)
     total = sum(of_slab for *_, of_slab in parts if of_slab is not None)
     torch.testing.assert_close(total, weights.grad, **close)
+
+
+def test_the_neighbourhood_of_a_slab_is_one_and_no_cells_means_all() -> None:
+    def made(kind: EdgeType, cells: SlabCells | None) -> Neighbourhood:
+        return make_neighbourhood(GRAPH, [kind], HEADS, "spmm", cells)
+
+    slab = SlabCells(GRAPH, Processes(1, 2))
+    assert type(made(EdgeType.FUNCTIONAL, slab)) is SlabNeighbourhood
+    assert type(made(EdgeType.FUNCTIONAL, None)) is SparseNeighbourhood
+    for cells, held in ((slab, slab.num_cells), (None, 180)):
+        own = made(EdgeType.LOCAL, cells)
+        assert type(own) is SelfNeighbourhood
+        assert own.num_cells == held

@@ -125,14 +125,20 @@ def test_distant_expert_relaxes_like_the_exponential() -> None:
     assert values[2] == pytest.approx(0.5 + 1.5 / math.e, abs=1e-3)
 
 
+@pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("kind", EXPERTS)
-def test_expert_reset_draws_new_weights(kind: type[Expert]) -> None:
-    expert = kind(4, heads=2, norm=True)
-    before = [p.clone() for n, p in expert.named_parameters() if "norm" not in n]
+def test_expert_reset_draws_new_weights(kind: type[Expert], norm: bool) -> None:
+    expert = kind(4, heads=2, norm=norm)
+    drawn = [p for p in expert.parameters() if p.dim() > 1]  # biases start at fixed values
+    before = [parameter.clone() for parameter in drawn]
+    if expert.norm is not None:
+        torch.nn.init.constant_(expert.norm.weight, 3.0)
+        torch.nn.init.constant_(expert.norm.bias, 3.0)
     expert.reset_parameters()
-    after = [p for n, p in expert.named_parameters() if "norm" not in n]
-    changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
-    assert sum(changed) >= len(changed) - 3  # biases start at fixed values
+    assert not any(torch.equal(a, b) for a, b in zip(before, drawn, strict=True))
+    if expert.norm is not None:
+        assert torch.equal(expert.norm.weight, torch.ones(4))
+        assert torch.equal(expert.norm.bias, torch.zeros(4))
 
 
 def test_expert_rejects_heads_that_do_not_divide_channels() -> None:
@@ -207,3 +213,14 @@ def test_functional_expert_starts_open_and_its_candidate_small() -> None:
     expert.start_transport(torch.rand(5, 4), torch.rand(5), 2, 0.2)
     before_CC[:2] *= SURFACE_SHARE
     assert torch.equal(expert.candidate.weight.detach(), before_CC)
+
+
+def test_functional_expert_starts_with_candidates_of_unit_size() -> None:
+    """States and sums of variance 1 give an argument of silu of variance 1, and gates near open."""
+    expert = FunctionalExpert(256, heads=1)
+    x_CM, m_CM = torch.randn(2, 256, 512).unbind(0)
+    with torch.no_grad():
+        gate, hidden = expert.from_sum(m_CM, plus_KM=expert.from_state(x_CM)).chunk(2)
+    assert float(hidden.std()) == pytest.approx(1.0, abs=0.06)
+    assert float(gate.std()) == pytest.approx(0.2, abs=0.02)
+    assert float(gate.mean()) == pytest.approx(GATE_START, abs=0.02)

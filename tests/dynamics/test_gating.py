@@ -64,3 +64,11 @@ def test_gating_prefer_moves_one_expert_ahead() -> None:
 def test_gating_z_is_zero_where_it_has_no_weight() -> None:
     gate = network([50.0, 0.0, 0.0])(torch.zeros(2, 4, dtype=torch.float64))
     assert gate.z_M.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_gating_starts_with_small_logits(gain: float) -> None:
+    """States of variance 1 give logits of standard deviation 0.2 times the gain."""
+    gate = GatingNetwork(512, 64, GatingSettings(), gain).double()
+    logits_XM = gate.logits(torch.randn(512, 256, dtype=torch.float64))
+    assert float(logits_XM.detach().std()) == pytest.approx(0.2 * gain, rel=0.05)

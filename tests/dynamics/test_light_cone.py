@@ -159,6 +159,17 @@ def test_only_cells_that_matter_are_computed() -> None:
     assert cone.share == pytest.approx(4 / (4 * 5))
 
 
+def test_light_cones_move_where_the_lattice_moves() -> None:
+    dynamics, _ = make(4)
+    cone = dynamics.cones.made(4)
+    assert cone is not None
+    assert dynamics.cones.made(60) is None  # nearly all cells in nearly all steps
+    dynamics.to("meta")
+    moved = [cone.visits_N, cone.first.varying_n, cone.last.varying_n]
+    moved += [step.after.varying_n for step in cone.steps]
+    assert {tensor.device.type for tensor in moved} == {"meta"}
+
+
 def test_states_of_other_cells_come_back_as_zero() -> None:
     dynamics, graph = make(5)
     states_CNB = dynamics.rollout(first_states(graph), whole=False).states_CNB

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from latticegraph.config import LatticeSettings, LossSettings, PhaseSettings
+from latticegraph.config.losses import ExtraLossSettings
 from latticegraph.config.model import GatingSettings
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
@@ -184,3 +186,39 @@ def test_phases_change_weights(make_output: MakeOutput) -> None:
     assert objective.weights_at(1) == {"similarity": 3.0} | gates
     terms = objective(make_output(**leaves()), TARGET, objective.weights_at(1))[1]
     assert set(terms) == {"similarity", "total", *gates}
+
+
+OWN_TERM = """
+from latticegraph.losses import LossTerm
+
+class FarFromTheMean(LossTerm):
+    reads = ("embedding_BD",)
+
+    def __init__(self, power):
+        super().__init__()
+        self.power = power
+
+    def setup(self, context):
+        self.mean_D, self.cells = context.teacher_mean_D, context.graph.num_cells
+
+    def forward(self, output, target_BD):
+        return (output.embedding_BD - self.mean_D).abs().pow(self.power).mean() * self.cells
+"""
+
+
+def test_a_term_of_another_file_is_set_up_and_weighed(
+    make_output: MakeOutput, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(OWN_TERM, encoding="utf-8")
+    kind = f"{tmp_path}/own.py:FarFromTheMean"
+    extra = [ExtraLossSettings(name="far", kind=kind, weight=0.5, options={"power": 3})]
+    graph = LatticeGraph.build(LatticeSettings(dimensions=(3, 3, 3), adaptive_radius_min=1.6))
+    mean_D = torch.tensor([1.0, -2.0])
+    objective = build_objective(
+        LossSettings(**ZERO, extra=extra), GatingSettings(balance_weight=0.0), mean_D, 0.5, graph
+    )
+    inputs = leaves()
+    total, terms = objective(make_output(**inputs), TARGET)
+    wanted = 27 * (inputs["embedding_BD"] - mean_D).abs().pow(3).mean()
+    torch.testing.assert_close(terms["far"], wanted.detach())
+    torch.testing.assert_close(total, 0.5 * wanted)

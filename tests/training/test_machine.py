@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -123,3 +125,11 @@ def test_session_on_a_gpu_asks_cublas_for_results_that_repeat(monkeypatch):
 def test_peak_memory_of_a_gpu_is_what_torch_held_on_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000_000)
     assert peak_memory_mb(torch.device("cuda", 1)) == 5
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="counts in bytes, or not at all")
+def test_peak_memory_of_a_process_is_counted_in_units_of_1024_bytes(monkeypatch):
+    import resource
+
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=500_000))
+    assert peak_memory_mb(CPU) == 512

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from latticegraph.training import read_checkpoint
 
@@ -90,6 +91,14 @@ def test_run_killed_after_the_checkpoint_goes_on_from_it(configure, make, record
     resumed.fit(killed.state.folder.last)
     _assert_same(tensors(straight), tensors(resumed))
     assert records(straight) == records(resumed)
+    assert _curve(straight) == _curve(resumed)
+
+
+def _curve(trainer):
+    """The loss as TensorBoard shows it."""
+    events = EventAccumulator(str(trainer.state.folder.events))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("train/losses/total")]
 
 
 def test_resume_from_a_periodic_checkpoint_rewinds_the_run(configure, make, records, tensors):

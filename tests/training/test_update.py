@@ -149,3 +149,15 @@ def test_float16_that_overflows_at_every_scale_ends_the_run(configure, make, pai
         assert trainer.state.scaler.get_scale() == 2.0**power
     with pytest.raises(TrainingError, match=r"the gradient norm of extractor is (inf|nan)"):
         _update(trainer, [(rows, rows)])
+
+
+def test_float16_gradients_that_are_finite_but_have_no_norm_end_the_run(configure, make, pairs):
+    """A smaller scale would not help: nothing overflowed but the sum of squares."""
+    trainer = _trainer(configure, make, precision="float16")
+    trainer.student.extractor.gain.register_hook(lambda grad: grad * 1e28)
+    rows = pairs(8, 5).source_ND
+    first = trainer.state.scaler.get_scale()
+    with pytest.raises(TrainingError, match=r"the gradient norm of extractor is inf"):
+        _update(trainer, [(rows, rows)])
+    assert trainer.state.scaler.get_scale() == first
+    assert torch.isfinite(trainer.student.extractor.gain.grad).all()
