@@ -19,6 +19,7 @@ from latticegraph.config import Config, dump_config, load_config
 from latticegraph.dashboard_command import run_dashboard
 from latticegraph.early import STDOUT, check_evaluation, check_output, check_paths
 from latticegraph.errors import LatticeGraphError
+from latticegraph.progress import duration
 from latticegraph.serve_command import run_serve
 from latticegraph.startup import tune_process
 from latticegraph.terminal import command, console, show_log, speak_utf8
@@ -141,6 +142,11 @@ def _dry_run(config: Config) -> int:
 
     result = dry_run(config)
     sys.stdout.write("".join(f"{line}\n" for line in result["header"]))
+    if result["teacher_seconds"] is not None:
+        sys.stdout.write(
+            f"teacher: about {duration(result['teacher_seconds'])} to embed {result['texts']:,} "
+            "texts, less for those that the cache holds\n"
+        )
     sys.stdout.write(
         "dry run passed: {cells:,} cells, {edges:,} edges, {parameters:,} parameters, {train:,} + "
         "{validation:,} + {heldout:,} samples, loss {loss:.3f}, forward and backward {seconds:.2f} "

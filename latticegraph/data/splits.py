@@ -33,6 +33,11 @@ class Splits:
     heldout: tuple[Sample, ...]
     dropped: int
 
+    def texts(self) -> set[str]:
+        """All different texts, sources and targets."""
+        parts = (self.train, self.validation, self.heldout)
+        return {text for part in parts for one in part for text in (one.source, one.target)}
+
 
 def load_samples(settings: DataSettings, cache_dir: Path | None = None) -> Splits:
     """Load ``data.train`` and ``data.heldout`` and split them by group.

@@ -35,8 +35,9 @@ def dry_run(config: Config) -> dict[str, Any]:
 
     Returns:
         ``device``, ``header`` (lines that a run prints first), ``cells``, ``edges``,
-        ``parameters``, ``train``, ``validation``, ``heldout``, ``loss`` and ``seconds`` of the
-        pass.
+        ``parameters``, ``train``, ``validation``, ``heldout``, ``texts`` (different ones),
+        ``teacher_seconds`` that embedding all of them would take (None: not known), ``loss`` and
+        ``seconds`` of the pass.
 
     Raises:
         LatticeGraphError: whatever would stop the run, except for what only its later texts or
@@ -50,6 +51,7 @@ def dry_run(config: Config) -> dict[str, Any]:
         splits = load_text(config, cached=False)
         teacher = build_teacher(config.teacher, device.type)
         batch = splits.train[: config.training.batch_size]
+        texts = splits.texts()
         source_BD = torch.from_numpy(teacher.encode([sample.source for sample in batch]))
         target_BD = torch.from_numpy(teacher.encode([sample.target for sample in batch]))
         pairs = EmbeddingPairs(source_BD, target_BD)
@@ -81,6 +83,8 @@ def dry_run(config: Config) -> dict[str, Any]:
         "train": len(splits.train),
         "validation": len(splits.validation),
         "heldout": len(splits.heldout),
+        "texts": len(texts),
+        "teacher_seconds": teacher.expected_seconds(sorted(texts)),
         "loss": value,
         "seconds": seconds,
     }

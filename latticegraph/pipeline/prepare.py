@@ -152,7 +152,7 @@ def prepare(config: Config, device: torch.device, processes: Processes = ALONE) 
     train, validation, heldout = processes.writer_first(lambda: embed_samples(cache, parts))
     _log.info("embeddings: %.1f%% found in the cache", 100 * cache.hit_rate)
     if processes.is_writer:
-        _say_cut(config, cache, parts)
+        _say_cut(config, cache, splits)
     return Prepared(
         config, device, splits, cache, train, validation, heldout, hit_rate=cache.hit_rate
     )
@@ -168,10 +168,7 @@ def check_embeddings(config: Config, splits: Splits) -> None:
     Raises:
         ConfigError: naming what is needed and what there is.
     """
-    parts = (splits.train, splits.validation, splits.heldout)
-    texts = len(
-        {text for part in parts for sample in part for text in (sample.source, sample.target)}
-    )
+    texts = len(splits.texts())
     needed = 4 * texts * config.teacher.dimension / GIB
     available = available_gb(torch.device("cpu"))
     if available is not None and needed > available:
@@ -185,8 +182,8 @@ def check_embeddings(config: Config, splits: Splits) -> None:
         _log.info("memory: %.1f GB for the embeddings of %s texts", needed, f"{texts:,}")
 
 
-def _say_cut(config: Config, cache: EmbeddingCache, parts: Sequence[Sequence[Sample]]) -> None:
-    texts = {text for part in parts for sample in part for text in (sample.source, sample.target)}
+def _say_cut(config: Config, cache: EmbeddingCache, splits: Splits) -> None:
+    texts = splits.texts()
     if cut := cache.teacher.count_cut(sorted(texts)):
         _log.info(
             "teacher: %s of %s texts have more than %s tokens (teacher.max_length); the rest of "

@@ -15,6 +15,8 @@ import latticegraph
 from latticegraph.cli import main
 from latticegraph.config import load_config
 from latticegraph.pipeline import fit_run
+from latticegraph.progress import duration
+from latticegraph.teachers.array import ArrayTeacher
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +54,20 @@ def test_print_config_shows_the_resolved_settings_and_does_nothing(
 def test_dry_run_leaves_no_run_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--experiment-name", "never", "--dry-run"]
     assert main(["train", "--config", "small.yaml", *options]) == 0
-    assert "dry run passed: 27 cells, 279 edges" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "dry run passed: 27 cells, 279 edges" in shown
+    assert "teacher: about" not in shown  # rows that are stored take no time
     assert not (project / "runs" / "never").exists()
+
+
+def test_dry_run_tells_how_long_the_teacher_will_take(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ArrayTeacher, "expected_seconds", lambda _, texts: 3.0 * len(texts))
+    texts = len((project / "corpus.txt").read_text(encoding="utf-8").splitlines())
+    assert main(["train", "--config", "small.yaml", "--dry-run"]) == 0
+    wanted = f"\nteacher: about {duration(3.0 * texts)} to embed {texts} texts, less for those that"
+    assert wanted in capsys.readouterr().out
 
 
 def test_dry_run_finds_what_would_stop_the_run(capsys: pytest.CaptureFixture[str]) -> None:

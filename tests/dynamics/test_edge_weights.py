@@ -230,3 +230,11 @@ def test_smooth_weights_are_divided_by_what_exceeds_sixteen_neighbours() -> None
     full = weights(attr_O4, 1).detach()
     for neighbours, share in ((0, 1), (16, 1), (17, 16 / 17), (64, 0.25)):
         torch.testing.assert_close(weights(attr_O4, neighbours).detach(), share * full)
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_last_layer_starts_small_and_in_proportion_to_the_gain(gain: float) -> None:
+    weights = EdgeWeights(64, 100, gain)
+    assert float(weights.out.weight.detach().std()) == pytest.approx(0.015 * gain, rel=0.05)
+    assert not weights.out.bias.any()
+    assert float(weights.lift.weight.detach().std()) == pytest.approx(1.0, rel=0.1)

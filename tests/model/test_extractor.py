@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import LatticeToEmbeddingExtractor, Student
-from latticegraph.model.extractor import LEAST
+from latticegraph.model.extractor import LEAST, PENALTIES
 from tests.model.conftest import embeddings, small_lattice, small_model
 
 Build = Callable[..., Student]
@@ -47,6 +48,27 @@ def test_correction_minimises_the_penalised_error_by_normal_equations() -> None:
     weight = readout.correction.weight.detach()
     gradient = (features @ weight.T - target).T @ features + penalty * 50 * weight
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-8)
+
+
+def test_penalty_is_the_best_of_the_list_on_every_eighth_sample() -> None:
+    """Against scikit-learn, from hardly any noise to hardly anything else."""
+    readout = extractor()
+    features, noise = torch.randn(2, 240, 80, dtype=torch.float64)
+    clean = features @ torch.randn(80, 6, dtype=torch.float64)
+    checked = torch.arange(240) % 8 == 0
+    chosen = set()
+    for level in torch.logspace(-1, 3, 60).tolist():
+        residual = clean + level * noise[:, :6]
+        errors = []
+        for penalty in PENALTIES:
+            fitted = Ridge(penalty * 210, fit_intercept=False)
+            fitted.fit(features[~checked], residual[~checked])
+            missed = fitted.predict(features[checked]) - residual[checked].numpy()
+            errors.append(float((missed**2).sum()))
+        best = PENALTIES[errors.index(min(errors))]
+        assert readout.fit_correction(features, residual) == best
+        chosen.add(best)
+    assert len(chosen) >= 3
 
 
 def test_standardise_keeps_constant_features_finite() -> None:

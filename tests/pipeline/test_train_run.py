@@ -260,6 +260,9 @@ def test_dry_run_passes_and_writes_nothing(
     assert (result["cells"], result["edges"]) == (27, 27 + 108 + 144)
     assert 0 < result["loss"] < 10
     assert sorted(tmp_path.rglob("*")) == before
+    parts = prepare(config, torch.device("cpu")).splits
+    known = {s.source for part in (parts.train, parts.validation, parts.heldout) for s in part}
+    assert result["texts"] == len(known)
 
 
 def test_evaluate_drops_seen_text_and_matches_the_report(
