@@ -6,7 +6,8 @@ the same options and file, it goes on where ``--minutes`` ended it.
 
 Every fault is tried in a fork of this process, which has imported pytest and what the package
 needs, but not the package. The file of tests that is named like the module runs first, then those
-that name what the module defines. Slow tests, and those that start processes, are left out.
+that name what the module defines, or the method with the fault. Slow tests, and those that
+start processes, are left out.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _tried(
 
 def _started(task: Task, limit: float) -> Running:
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
-    tests = trial.tests_of(ROOT, task.room, ROOT / task.path)
+    tests = trial.tests_of(ROOT, task.room, ROOT / task.path, task.line)
     pid = os.fork()
     if pid == 0:
         trial.run(ROOT, task.path, task.index, tests, folder)

@@ -49,6 +49,8 @@ PRELOADED = (
 )
 # Folders whose tests start processes, in which there is no fault, or are about other things.
 NO_TESTS_OF_CODE = ("benchmarks", "cli", "distributed", "fuzz", "notebooks")
+# Methods of so many classes that their name tells nothing.
+EVERYWHERE = ("forward", "backward", "to", "update", "sum", "read", "write", "close", "state_dict")
 FAILED = "failed.txt"
 
 
@@ -63,18 +65,23 @@ def preload() -> None:
     assert "latticegraph" not in sys.modules, "a module that is imported cannot be changed"
 
 
-def tests_of(root: Path, room: str, module: Path) -> list[str]:
+def tests_of(root: Path, room: str, module: Path, line: int) -> list[str]:
     """Files of tests, the likeliest to find a fault first, and last the module's own examples.
+
+    Those are the tests of the room, and others that name something that the module defines, or the
+    method with the fault.
 
     Args:
         root: of the repository.
         room: folder of the package.
         module: the file with the fault.
+        line: of the fault; 0: none.
     """
     tests = root / "tests"
     text = module.read_text(encoding="utf-8")
     dotted = ".".join(module.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
     names = re.findall(r"^(?:class|def) ([A-Za-z]\w+)", text, re.M)
+    names += [name for name in _around(ast.parse(text), line) if name not in EVERYWHERE]
     defined = re.compile(rf"\b({'|'.join([re.escape(dotted), *names])})\b")
     found = []
     for path in sorted(tests.rglob("test_*.py")):
@@ -86,6 +93,13 @@ def tests_of(root: Path, room: str, module: Path) -> list[str]:
         found.append((not alike, mentions == 0, folder != room, -mentions, str(path)))
     files = [path for *_, path in sorted(found)]
     return [*files, str(module)] if ">>> " in text else files
+
+
+def _around(tree: ast.Module, line: int) -> list[str]:
+    """Public functions and methods that the line belongs to."""
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    inside = (node for node in found if node.lineno <= line <= (node.end_lineno or 0))
+    return [node.name for node in inside if not node.name.startswith("_")]
 
 
 class _Loader(SourceFileLoader):

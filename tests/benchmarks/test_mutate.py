@@ -82,6 +82,35 @@ def test_one_fault_at_a_time(part: ModuleType) -> None:
     }
 
 
+def test_tests_that_name_the_method_with_the_fault_are_run(
+    part: ModuleType, tmp_path: Path
+) -> None:
+    assert part
+    trial = importlib.import_module("trial")
+    module = tmp_path / "latticegraph" / "losses" / "own.py"
+    texts = {
+        module: (
+            "class Own:\n    def way(self):\n        return 1\n\n"
+            "    def to(self):\n        self.x = 1\n"
+        ),
+        tmp_path / "tests" / "losses" / "test_more.py": "",
+        tmp_path / "tests" / "model" / "test_class.py": "Own()",
+        tmp_path / "tests" / "model" / "test_method.py": "x.way()",
+        tmp_path / "tests" / "model" / "test_move.py": "x.to()",
+        tmp_path / "tests" / "fuzz" / "test_way.py": "x.way()",
+    }
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def names(line: int) -> list[str]:
+        return [Path(path).stem for path in trial.tests_of(tmp_path, "losses", module, line)]
+
+    assert names(0) == names(1) == names(6) == ["test_class", "test_more"]
+    assert names(3) == ["test_class", "test_method", "test_more"]
+    del sys.modules["trial"]
+
+
 @pytest.mark.slow
 def test_survivor_is_told_from_a_fault_that_a_test_finds(tmp_path: Path) -> None:
     """A project of one module, half of it tested; the second call has nothing left to do."""

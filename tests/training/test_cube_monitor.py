@@ -94,6 +94,13 @@ def test_nothing_is_measured_where_there_is_nothing(configure, build, graph, pai
     assert len(CubeMonitor(graph, torch.zeros(most + 9, 16), most + 9).source_BD) == most
 
 
+@pytest.mark.parametrize(("lattices", "wanted"), [(0.5, 1), (1, 1), (3.5, 3), (20, 9)])
+def test_large_lattices_are_looked_at_with_fewer_samples(graph, monkeypatch, lattices, wanted):
+    columns = int(lattices * graph.num_cells)
+    monkeypatch.setattr("latticegraph.training.cube_monitor.MOST_COLUMNS", columns)
+    assert len(CubeMonitor(graph, torch.zeros(30, 16), 9).source_BD) == wanted
+
+
 def test_monitoring_changes_no_weight_and_no_number_of_the_log(configure, make, records, tensors):
     model = {"transformer": {"kind": "autoencoder", "dropout": 0.5}}
     with_, without = (
