@@ -171,3 +171,10 @@ def test_slabs_refuse_weights_that_belong_to_one_cell_or_edge(
     experts[1] |= change
     with pytest.raises(ConfigError, match=message):
         Lattice3D(small_model(experts=experts, messages={"heads": 2}), graph, "fft", cells)
+
+
+def test_edge_table_starts_with_the_variance_of_a_table_of_offsets() -> None:
+    for options, gain in (({}, 1.0), ({"gain": 3.0}, 3.0)):
+        table = EdgeTable(500, 60, 25, **options)
+        found = float(table.weight_OH.detach().std())
+        assert found == pytest.approx(gain / 25**0.5, rel=0.05)

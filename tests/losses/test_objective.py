@@ -10,6 +10,7 @@ import torch
 from latticegraph.config import LatticeSettings, LossSettings, PhaseSettings
 from latticegraph.config.losses import ExtraLossSettings
 from latticegraph.config.model import GatingSettings
+from latticegraph.distributed import ALONE, Processes
 from latticegraph.errors import ConfigError
 from latticegraph.lattice import LatticeGraph
 from latticegraph.losses import LossTerm, Objective, build_objective
@@ -186,6 +187,15 @@ def test_phases_change_weights(make_output: MakeOutput) -> None:
     assert objective.weights_at(1) == {"similarity": 3.0} | gates
     terms = objective(make_output(**leaves()), TARGET, objective.weights_at(1))[1]
     assert set(terms) == {"similarity", "total", *gates}
+
+
+def test_terms_that_sum_over_processes_are_told_of_them() -> None:
+    objective = build(reconstruction=1.0, spatial=1.0, sparsity=1.0)
+    two = Processes(1, 2)
+    objective.set_processes(two)
+    told = {name: term.processes for name, term in objective.terms.items()}
+    assert told["spatial"] is told["sparsity"] is two
+    assert told["reconstruction"] is ALONE
 
 
 OWN_TERM = """

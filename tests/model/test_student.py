@@ -186,6 +186,12 @@ def test_student_seed_decides_the_parameters_and_leaves_the_global_state() -> No
     for a, b in zip(first.parameters(), same.parameters(), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(first.mapper.lift, other.mapper.lift)  # type: ignore[arg-type]
+    usual, zero = (
+        build_student(small_model(), graph, 24),
+        build_student(small_model(), graph, 24, 0),
+    )
+    for a, b in zip(usual.parameters(), zero.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_student_rejects_too_few_steps_to_cross() -> None:

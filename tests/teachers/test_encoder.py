@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers.utils.logging import (
+    disable_progress_bar,
+    enable_progress_bar,
+    is_progress_bar_enabled,
+)
 
 from latticegraph.errors import TeacherError
 from latticegraph.teachers.encoder import (
@@ -17,6 +22,7 @@ from latticegraph.teachers.encoder import (
     EncoderChoices,
     EncoderTeacher,
 )
+from latticegraph.teachers.load_encoder import load_model
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling
 from tests.teachers.conftest import LengthTeacher
@@ -299,3 +305,18 @@ def test_expected_time_counts_the_weights_that_are_multiplied(encoder_folder: Pa
     teacher.device = torch.device("cuda")
     assert teacher.expected_seconds(["dog"]) is None
     assert LengthTeacher().expected_seconds(["dog"]) is None
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_loading_bar_of_transformers_is_hidden_and_then_as_it_was(
+    encoder_folder: Path, capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    switches = {True: enable_progress_bar, False: disable_progress_bar}
+    before = is_progress_bar_enabled()
+    switches[shown]()
+    try:
+        load_model(encoder_folder)
+        assert is_progress_bar_enabled() == shown
+    finally:
+        switches[before]()
+    assert "Loading" not in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 import latticegraph.teachers.encoder as encoder
 from latticegraph.errors import CacheError
 from latticegraph.teachers.encoder import EncoderChoices, EncoderTeacher
+from latticegraph.teachers.folder_notes import folder_stamp
 
 
 @pytest.fixture
@@ -102,3 +103,9 @@ def test_number_of_cut_texts_is_counted_once(
     monkeypatch.setattr(encoder, "load_tokenizer", lambda *_: pytest.fail("it was known"))
     assert counted(long, notes) == 3
     assert counted(long[1:4], notes) == 2
+
+
+def test_stamp_does_not_depend_on_the_order_of_choices(encoder_folder: Path) -> None:
+    one = folder_stamp(encoder_folder, pooling="mean", max_length=16)
+    assert one == folder_stamp(encoder_folder, max_length=16, pooling="mean")
+    assert one != folder_stamp(encoder_folder, max_length=17, pooling="mean")

@@ -189,7 +189,7 @@ def test_load_checkpoint_model_predicts_what_the_trained_student_predicts(config
     config = configure()
     trainer = make(config)
     result = trainer.fit()
-    model = load_checkpoint_model(result.last_checkpoint)
+    model = load_checkpoint_model(str(result.last_checkpoint))
     source_BD = pairs(5, 3).source_ND
     trainer.student.eval()
     with torch.no_grad():
