@@ -28,17 +28,19 @@ class Identity(Dynamics):
         names: of the experts, whose shares are all equal.
         cells: which cells this process holds.
         backend: how the losses sum over neighbours.
+        channels: C, for what a rollout takes.
 
     Shapes:
         (C, N, B) -> Rollout
     """
 
-    def __init__(self, names: Sequence[str], cells: Cells, backend: Backend) -> None:
+    def __init__(self, names: Sequence[str], cells: Cells, backend: Backend, channels: int) -> None:
         super().__init__()
         self.names = tuple(names)
         self.experts = nn.ModuleDict()
         self.cells = cells
         self.backend = backend
+        self.channels = channels
 
     def final_states(self, x_CNB: Tensor) -> Tensor:
         """The first states."""
@@ -74,7 +76,7 @@ class Identity(Dynamics):
 
     def plan(self, batch: int, steps: int, bytes_per_number: int) -> MemoryPlan:
         """A few states."""
-        numbers = batch * self.cells.num_cells * STATES_AT_ONCE
+        numbers = batch * self.cells.num_cells * self.channels * STATES_AT_ONCE
         return MemoryPlan(batch, 0, numbers * bytes_per_number / GIB)
 
 
@@ -85,13 +87,19 @@ class Wire(Identity):
         names: of the experts, whose shares are all equal.
         cells: which cells this process holds.
         backend: how the losses sum over neighbours.
+        channels: C.
         graph: the lattice.
     """
 
     def __init__(
-        self, names: Sequence[str], cells: Cells, backend: Backend, graph: LatticeGraph
+        self,
+        names: Sequence[str],
+        cells: Cells,
+        backend: Backend,
+        channels: int,
+        graph: LatticeGraph,
     ) -> None:
-        super().__init__(names, cells, backend)
+        super().__init__(names, cells, backend, channels)
         self.source = cells.select(graph.input_cells)
         self.target = cells.select(graph.output_cells)
 

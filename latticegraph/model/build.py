@@ -88,9 +88,9 @@ def build_dynamics(
         cells: which cells this process holds.
         device: ``cpu`` or ``cuda``, for the compiler.
     """
-    names = [expert.name for expert in settings.experts]
+    names, channels = [expert.name for expert in settings.experts], settings.state_channels
     if settings.dynamics.mode == "identity":
-        return Identity(names, cells, backend)
+        return Identity(names, cells, backend, channels)
     if settings.dynamics.mode == "wire":
-        return Wire(names, cells, backend, graph)
+        return Wire(names, cells, backend, channels, graph)
     return Lattice3D(settings, graph, backend, cells, device)

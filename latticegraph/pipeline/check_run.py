@@ -16,7 +16,9 @@ from latticegraph.config import Config
 from latticegraph.early import check_paths
 from latticegraph.errors import TrainingError
 from latticegraph.hub import autocast
+from latticegraph.lattice import LatticeGraph
 from latticegraph.losses import build_objective
+from latticegraph.model import Student
 from latticegraph.pipeline.header import header_lines
 from latticegraph.pipeline.prepare import build_model, load_text
 from latticegraph.teachers import build_teacher
@@ -50,30 +52,11 @@ def dry_run(config: Config) -> dict[str, Any]:
         header = header_lines(config, student, graph, device)
         splits = load_text(config, cached=False)
         teacher = build_teacher(config.teacher, device.type)
-        batch = splits.train[: config.training.batch_size]
         texts = splits.texts()
+        batch = splits.train[: config.training.batch_size]
         source_BD = torch.from_numpy(teacher.encode([sample.source for sample in batch]))
         target_BD = torch.from_numpy(teacher.encode([sample.target for sample in batch]))
-        pairs = EmbeddingPairs(source_BD, target_BD)
-        source_BD, target_BD = source_BD.to(device), target_BD.to(device)
-        student.start_from_data(source_BD, target_BD)
-        objective = build_objective(
-            config.losses,
-            config.model.gating,
-            pairs.target_mean_D,
-            pairs.target_variance,
-            graph,
-            student.dynamics.backend,
-            student.dynamics.cells,
-            config.training.phases,
-            student,
-        ).to(device)
-        start = time.perf_counter()
-        with autocast(device, config.training.precision):
-            total, _ = objective(student(source_BD), target_BD)
-        total.backward()
-        seconds = time.perf_counter() - start
-        value = _finite(total.detach())
+        loss, seconds = _pass(config, graph, student, source_BD, target_BD)
     return {
         "device": str(device),
         "header": header,
@@ -85,20 +68,41 @@ def dry_run(config: Config) -> dict[str, Any]:
         "heldout": len(splits.heldout),
         "texts": len(texts),
         "teacher_seconds": teacher.expected_seconds(sorted(texts)),
-        "loss": value,
+        "loss": loss,
         "seconds": seconds,
     }
 
 
-def _finite(total: Tensor) -> float:
-    """The loss as a number.
+def _pass(
+    config: Config, graph: LatticeGraph, student: Student, source_BD: Tensor, target_BD: Tensor
+) -> tuple[float, float]:
+    """The loss of one batch, and the seconds of its forward and backward pass.
 
     Raises:
-        TrainingError: when it is not finite.
+        TrainingError: when the loss is not finite.
     """
-    value = float(total)
-    if not math.isfinite(value):
+    pairs, device = EmbeddingPairs(source_BD, target_BD), student.std.device
+    source_BD, target_BD = source_BD.to(device), target_BD.to(device)
+    student.start_from_data(source_BD, target_BD)
+    objective = build_objective(
+        config.losses,
+        config.model.gating,
+        pairs.target_mean_D,
+        pairs.target_variance,
+        graph,
+        student.dynamics.backend,
+        student.dynamics.cells,
+        config.training.phases,
+        student,
+    ).to(device)
+    start = time.perf_counter()
+    with autocast(device, config.training.precision):
+        total, _ = objective(student(source_BD), target_BD)
+    total.backward()
+    seconds = time.perf_counter() - start
+    loss = float(total.detach())
+    if not math.isfinite(loss):
         raise TrainingError(
-            "losses", f"expected a finite loss, got {value}", "Lower the weights or model.init.gain"
+            "losses", f"expected a finite loss, got {loss}", "Lower the weights or model.init.gain"
         )
-    return value
+    return loss, seconds

@@ -26,7 +26,8 @@ def switched_off(model: LatticeModel) -> LatticeModel:
         model: trained; stays as it is.
     """
     dynamics = model.student.dynamics
-    identity = Identity(dynamics.names, dynamics.cells, dynamics.backend)
+    channels = model.config.model.state_channels
+    identity = Identity(dynamics.names, dynamics.cells, dynamics.backend, channels)
     off = model.student.with_dynamics(identity).to(model.device)
     return LatticeModel(off, model.graph, model.config)
 

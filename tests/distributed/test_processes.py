@@ -9,11 +9,10 @@ import sys
 import pytest
 import torch
 
-from latticegraph.config import Config, RunSettings
+from latticegraph.config import RunSettings
 from latticegraph.distributed import Processes, joined
 from latticegraph.errors import ConfigError
 from latticegraph.training import resolve_device
-from latticegraph.training.checks import check_processes
 from tests.processes import torchrun_variables
 
 
@@ -67,17 +66,6 @@ def test_process_of_one_is_alone(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     with joined() as processes:
         assert (processes.rank, processes.size, processes.is_writer) == (0, 1, True)
-
-
-def test_batch_that_cannot_be_divided_names_what_can():
-    config = Config.model_validate({"training": {"batch_size": 64}})
-    wanted = (
-        r"^training\.batch_size: expected a multiple of 3, .* got 64\. "
-        r"Set training\.batch_size to 63 or 66, or start another number"
-    )
-    with pytest.raises(ConfigError, match=wanted):
-        check_processes(config, Processes(0, 3))
-    check_processes(config, Processes(0, 4))
 
 
 def test_processes_more_than_gpus_are_refused(monkeypatch):

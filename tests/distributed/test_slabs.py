@@ -8,11 +8,10 @@ import signal
 import pytest
 import torch
 
-from latticegraph.config import Config, LatticeSettings
-from latticegraph.distributed import ALONE, Processes
+from latticegraph.config import LatticeSettings
+from latticegraph.distributed import ALONE
 from latticegraph.distributed.neighbours import swap
 from latticegraph.training import MACHINE_FIELDS, read_checkpoint
-from latticegraph.training.checks import check_processes
 
 BATCH = 12
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
@@ -137,8 +136,3 @@ def test_swap_gives_each_neighbour_what_is_meant_for_it(slab_results, size):
 def test_swap_alone_receives_nothing():
     before, after = swap(torch.ones(2, 3), torch.ones(2, 3), ALONE)
     assert before.shape == after.shape == (0, 3)
-
-
-def test_slabs_need_no_batch_that_can_be_divided():
-    config = Config.model_validate({"run": {"parallel": "slabs"}, "training": {"batch_size": 5}})
-    check_processes(config, Processes(0, 3))

@@ -51,13 +51,15 @@ def test_control_takes_no_step_and_has_no_parameters(build: Build, mode: str) ->
     assert student.dynamics.components() == {}
     assert not recorder._states
     torch.testing.assert_close(output.usage_NX, torch.full((80, 3), 1 / 3).double())
-    assert student.dynamics.plan(3, 4, 8).samples == 3
+    plan = student.dynamics.plan(3, 4, 8)
+    assert (plan.samples, plan.checkpoint_steps) == (3, 0)
+    assert plan.gb == 4 * (8 * 4 * 80 * 3) / 2**30  # four states of 4 channels, 80 cells, 3 samples
 
 
 def test_student_with_other_dynamics_shares_its_parameters(build: Build) -> None:
     student = build()
     dynamics = student.dynamics
-    off = student.with_dynamics(Identity(dynamics.names, dynamics.cells, dynamics.backend))
+    off = student.with_dynamics(Identity(dynamics.names, dynamics.cells, dynamics.backend, 4))
     own = dict(student.named_parameters())
     assert all(own[name] is parameter for name, parameter in off.named_parameters())
     assert {name.split(".")[0] for name in own.keys() - dict(off.named_parameters()).keys()} == {

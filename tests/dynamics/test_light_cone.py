@@ -12,7 +12,7 @@ from latticegraph.aggregation import Backend, aggregation
 from latticegraph.aggregation.light_cone import row_matrix
 from latticegraph.config import LatticeSettings
 from latticegraph.config.model import ModelSettings
-from latticegraph.dynamics import Lattice3D, SilenceExpert
+from latticegraph.dynamics import Lattice3D, Recorder, SilenceExpert, StepRecord
 from latticegraph.lattice import EdgeType, LatticeGraph
 
 LATTICE = {"dimensions": (5, 3, 4), "adaptive_radius_min": 1.6}
@@ -205,3 +205,23 @@ def test_usage_is_a_share_of_the_experts_in_every_cell() -> None:
     assert rollout.usage_XN.shape == (3, graph.num_cells)
     torch.testing.assert_close(rollout.usage_XN.sum(0), torch.ones(graph.num_cells).double())
     assert rollout.change_T.shape == (4,)
+
+
+def test_usage_is_that_of_the_steps_in_which_a_cell_is_computed() -> None:
+    """Each plane is computed once, and the front plane, which never is, gets the mean."""
+    dynamics, graph = make(4)
+    x_CNB, gates = first_states(graph), []
+
+    class Gates(Recorder):
+        def record(self, record: StepRecord) -> None:
+            gates.append(record.gates_XNb.mean(2))
+
+    with torch.no_grad():
+        dynamics.rollout(x_CNB, recorder=Gates())
+        usage_XN = dynamics.rollout(x_CNB, whole=False).usage_XN
+    for depth in range(1, 5):
+        plane = graph.depth_N == depth
+        torch.testing.assert_close(usage_XN[:, plane], gates[depth - 1][:, plane])
+    computed = graph.depth_N > 0
+    mean_X1 = usage_XN[:, computed].mean(1, keepdim=True)
+    torch.testing.assert_close(usage_XN[:, ~computed], mean_X1.expand(-1, int((~computed).sum())))

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from latticegraph.errors import CheckpointError
-from latticegraph.training.checks import check_same_config, config_fingerprint
+from latticegraph.config import Config
+from latticegraph.distributed import Processes
+from latticegraph.errors import CheckpointError, ConfigError
+from latticegraph.training.checks import (
+    check_processes,
+    check_same_config,
+    config_fingerprint,
+)
 
 PATH = Path("last.safetensors")
 
@@ -61,3 +67,19 @@ def test_place_memory_logs_and_files_may_change(configure):
     )
     check_same_config(PATH, configure(), changed)
     assert config_fingerprint(configure()) == config_fingerprint(changed)
+
+
+def test_batch_that_cannot_be_divided_names_what_can():
+    config = Config.model_validate({"training": {"batch_size": 64}})
+    wanted = (
+        r"^training\.batch_size: expected a multiple of 3, .* got 64\. "
+        r"Set training\.batch_size to 63 or 66, or start another number"
+    )
+    with pytest.raises(ConfigError, match=wanted):
+        check_processes(config, Processes(0, 3))
+    check_processes(config, Processes(0, 4))
+
+
+def test_slabs_need_no_batch_that_can_be_divided():
+    config = Config.model_validate({"run": {"parallel": "slabs"}, "training": {"batch_size": 5}})
+    check_processes(config, Processes(0, 3))
