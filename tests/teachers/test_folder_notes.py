@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import latticegraph.teachers.encoder as encoder
 from latticegraph.errors import CacheError
 from latticegraph.teachers.encoder import EncoderChoices, EncoderTeacher
 from latticegraph.teachers.folder_notes import folder_stamp
+from latticegraph.teachers.model_folder import folder_fingerprint
 
 
 @pytest.fixture
@@ -105,7 +107,8 @@ def test_number_of_cut_texts_is_counted_once(
     assert counted(long[1:4], notes) == 2
 
 
-def test_stamp_does_not_depend_on_the_order_of_choices(encoder_folder: Path) -> None:
-    one = folder_stamp(encoder_folder, pooling="mean", max_length=16)
-    assert one == folder_stamp(encoder_folder, max_length=16, pooling="mean")
-    assert one != folder_stamp(encoder_folder, max_length=17, pooling="mean")
+@pytest.mark.parametrize("digest", [folder_stamp, folder_fingerprint])
+def test_order_of_choices_does_not_matter(encoder_folder: Path, digest: Callable[..., str]) -> None:
+    one = digest(encoder_folder, pooling="mean", max_length=16)
+    assert one == digest(encoder_folder, max_length=16, pooling="mean")
+    assert one != digest(encoder_folder, max_length=17, pooling="mean")

@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latticegraph.training.optimizer import StudentOptimizer, gradient_norm
+from latticegraph.training.optimizer import (
+    StudentOptimizer,
+    gradient_norm,
+    projection_matrices,
+)
 
 
 def _fill(student, value=0.0):
@@ -129,3 +133,8 @@ def test_gradient_norm_is_that_of_all_gradients_together():
     assert gradient_norm([one, two]) is None
     one.grad, two.grad = torch.tensor([2.0, 3.0]), torch.tensor([6.0])
     assert float(gradient_norm([one, two])) == 7
+
+
+def test_projection_matrices_are_listed_once(configure, build):
+    matrices = projection_matrices(build(configure(model={"transformer": {"kind": "autoencoder"}})))
+    assert len(matrices) == len({id(matrix) for matrix in matrices}) > 0
