@@ -152,6 +152,8 @@ def test_table_starts_with_the_variance_of_a_linear_layer() -> None:
         before = table.weight_OH.detach().clone()
         table.reset_parameters(gain)
         assert not torch.equal(before, table.weight_OH)
+    usual = OffsetTable(400, 2000).weight_OH.detach()
+    assert float(usual.std()) == pytest.approx(1 / 400**0.5, rel=0.02)
 
 
 def test_table_fit_is_exact() -> None:
