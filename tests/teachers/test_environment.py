@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,39 @@ with lmdb.open(sys.argv[1], map_size=2**26, max_dbs=4) as env, env.begin(write=T
     for number in range(4):
         transaction.put(b"other %d" % number, bytes(2**20))
 """
+
+READ = """
+import os
+import signal
+import sys
+import lmdb
+
+env = lmdb.open(sys.argv[1], max_dbs=4)
+if sys.argv[2] == "wait":
+    print("open", flush=True)
+    sys.stdin.read()
+else:
+    with env.begin():
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def start(code: str, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_readers_that_were_killed_are_forgotten(tmp_path: Path) -> None:
+    """While another process has the files open, LMDB itself would keep them in its table."""
+    Environment(tmp_path, 2**20).env.close()
+    with start(READ, str(tmp_path), "wait") as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with start(READ, str(tmp_path), "die") as killed:
+            assert killed.wait(60) == -signal.SIGKILL
+        environment = Environment(tmp_path, 2**20)
+        assert str(killed.pid) not in environment.env.readers()
+        other.communicate("")
 
 
 def test_a_file_that_outgrew_the_map_is_read_and_written(tmp_path: Path) -> None:

@@ -65,3 +65,24 @@ def test_a_terminal_shows_a_bar_that_starts_at_the_resumed_update():
     assert "main loss 0.5000, 1234 samples/s" in shown
     assert "0.6123" in shown
     assert "update 10/40" not in shown
+
+
+def test_training_shows_its_lines_and_a_row_per_validation(configure, make, records):
+    file = io.StringIO()
+    config = configure(training={"log_every": 5, "phases": [{"name": "main", "epochs": 2}]})
+    trainer = make(config, console=Console(file=file, width=200))
+    trainer.fit()
+    rows, lines = records(trainer), file.getvalue().splitlines()
+    trained = [row for row in rows if row["kind"] == "train"]
+    measured = [row for row in rows if row["kind"] == "validation"]
+    assert len(trained) > 1
+    assert len(measured) == 3
+    shown = [line.split("  ")[0] for line in lines if "samples/s" in line]
+    total = trainer.state.plan.total
+    assert shown == [f"update {row['update']}/{total}" for row in trained]
+    table = [line.split() for line in lines if line.split()[0].isdigit()]
+    assert [cells[0] for cells in table] == [str(row["update"]) for row in measured]
+    assert [cells[4] for cells in table] == [f"{row['explained_variance']:.4f}" for row in measured]
+    values = [row["explained_variance"] for row in measured]
+    best = [value == max(values[: place + 1]) for place, value in enumerate(values)]
+    assert [cells[-1] == "*" for cells in table] == best
