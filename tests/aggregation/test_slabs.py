@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from latticegraph.aggregation import (
+    Aggregation,
+    Cells,
     SlabCells,
     SparseNeighbourhood,
     Stencil,
@@ -102,3 +104,12 @@ def test_the_neighbourhood_of_a_slab_is_one_and_no_cells_means_all() -> None:
         own = made(EdgeType.LOCAL, cells)
         assert type(own) is SelfNeighbourhood
         assert own.num_cells == held
+
+
+def test_edges_of_equal_offset_share_their_weights_unless_asked() -> None:
+    sets = [(EdgeType.LOCAL,), (EdgeType.FUNCTIONAL, EdgeType.DISTANT)]
+    usual = Aggregation(GRAPH, sets, (1, HEADS), "spmm", Cells(GRAPH))
+    assert usual.by_edge == (False, False)
+    assert sum(len(types_O) for types_O in usual.row_types) == len(GRAPH.offsets_O3)
+    apart = Aggregation(GRAPH, sets, (1, HEADS), "spmm", Cells(GRAPH), (False, True))
+    assert len(apart.row_types[1]) == GRAPH.num_edges - 180  # all but the self-edges

@@ -19,6 +19,11 @@ def test_every_sample_gives_to_one_other(count):
     assert not (donor_B == torch.arange(count)).any()
 
 
+def test_the_usual_choice_of_samples_is_that_of_seed_0():
+    assert other_samples(17).equal(other_samples(17, 0))
+    assert not other_samples(17).equal(other_samples(17, 1))
+
+
 def test_kinds_by_hand():
     value_CNB = torch.tensor([[[1.0, 2.0, 6.0]]])
     assert ablated(value_CNB, "zero").tolist() == [[[0.0] * 3]]
