@@ -17,6 +17,7 @@ from latticegraph.aggregation import (
     Stencil,
     make_neighbourhood,
 )
+from latticegraph.aggregation.convolution import ConvolutionNeighbourhood, PairNeighbourhood
 from latticegraph.aggregation.fourier import GridNeighbourhood
 from latticegraph.aggregation.neighbourhood import Neighbourhood, SelfNeighbourhood
 from latticegraph.aggregation.slab_neighbourhood import SlabNeighbourhood
@@ -113,3 +114,15 @@ def test_edges_of_equal_offset_share_their_weights_unless_asked() -> None:
     assert sum(len(types_O) for types_O in usual.row_types) == len(GRAPH.offsets_O3)
     apart = Aggregation(GRAPH, sets, (1, HEADS), "spmm", Cells(GRAPH), (False, True))
     assert len(apart.row_types[1]) == GRAPH.num_edges - 180  # all but the self-edges
+
+
+@pytest.mark.parametrize("radius", [1.6, 5.0])
+def test_convolution_takes_no_weights_of_single_edges(radius: float) -> None:
+    """Whether its kernel has fewer places than there are cells, or more."""
+    settings = LatticeSettings(dimensions=(4, 4, 5), adaptive_radius_min=radius)
+    graph = LatticeGraph.build(settings)
+    kinds = [kind for kind in EdgeType if (graph.offset_type_O == int(kind)).any()]
+    shared = make_neighbourhood(graph, kinds, 2, "conv3d")
+    assert isinstance(shared, ConvolutionNeighbourhood) == (radius < 2)
+    apart = make_neighbourhood(graph, kinds, 2, "conv3d", by_edge=True)
+    assert isinstance(apart, PairNeighbourhood)

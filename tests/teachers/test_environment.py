@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 from latticegraph.teachers.environment import Environment
 
@@ -65,3 +67,21 @@ def test_a_file_that_outgrew_the_map_is_read_and_written(tmp_path: Path) -> None
         transaction.put(b"new", bytes(2**20))
     with environment.read() as transaction:
         assert len(transaction.get(b"new")) == 2**20
+
+
+def test_reading_does_not_wait_for_a_writer_and_sees_what_is_committed(tmp_path: Path) -> None:
+    environment, found = Environment(tmp_path, 2**20), Queue[bytes | None]()
+
+    def look() -> None:
+        with environment.read() as transaction:
+            value = transaction.get(b"key")
+            found.put(None if value is None else bytes(value))
+
+    with environment.write() as transaction:
+        transaction.put(b"key", b"value")
+        reader = Thread(target=look)
+        reader.start()
+        assert found.get(timeout=20) is None
+    reader.join()
+    look()
+    assert found.get() == b"value"
