@@ -52,7 +52,8 @@ def dry_run(config: Config) -> dict[str, Any]:
         header = header_lines(config, student, graph, device)
         splits = load_text(config, cached=False)
         teacher = build_teacher(config.teacher, device.type)
-        texts = splits.texts()
+        texts = sorted(splits.texts())
+        teacher_seconds = teacher.expected_seconds(texts)
         batch = splits.train[: config.training.batch_size]
         source_BD = torch.from_numpy(teacher.encode([sample.source for sample in batch]))
         target_BD = torch.from_numpy(teacher.encode([sample.target for sample in batch]))
@@ -67,7 +68,7 @@ def dry_run(config: Config) -> dict[str, Any]:
         "validation": len(splits.validation),
         "heldout": len(splits.heldout),
         "texts": len(texts),
-        "teacher_seconds": teacher.expected_seconds(sorted(texts)),
+        "teacher_seconds": teacher_seconds,
         "loss": loss,
         "seconds": seconds,
     }
