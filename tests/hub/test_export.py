@@ -109,6 +109,7 @@ def test_export_of_an_open_box(tmp_path):
     check(made(dynamics={"steps": 2, "min_steps": 2}), tmp_path)
 
 
+@pytest.mark.slow
 def test_export_of_cells_that_hear_the_whole_box(tmp_path):
     model = made({"adaptive_radius_min": 5.0}, dynamics={"steps": 1, "min_steps": 1})
     check(model, tmp_path)
@@ -116,6 +117,7 @@ def test_export_of_cells_that_hear_the_whole_box(tmp_path):
     assert forms(made()) == {False}
 
 
+@pytest.mark.slow
 def test_export_of_a_ring_with_unbounded_tables(tmp_path):
     lattice = {"boundary": "periodic", "numbering": "morton"}
     messages = {"weights": "table", "bounded": False}

@@ -225,6 +225,7 @@ def run_task(make_config: Callable[..., Config]) -> Callable[..., dict[str, Any]
     return run
 
 
+@pytest.mark.slow
 def test_linear_task_leaves_nothing_to_explain(run_task: Callable[..., dict[str, Any]]) -> None:
     """The face is wider than the embedding and the target linear: every row is perfect."""
     mixing = np.random.default_rng(1).normal(size=(WIDTH, WIDTH)) / WIDTH**0.5
