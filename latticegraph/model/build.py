@@ -88,7 +88,8 @@ def build_dynamics(
         cells: which cells this process holds.
         device: ``cpu`` or ``cuda``, for the compiler.
     """
-    names, channels = [expert.name for expert in settings.experts], settings.state_channels
+    names = [expert.name for expert in settings.experts]
+    channels = settings.state_channels
     if settings.dynamics.mode == "identity":
         return Identity(names, cells, backend, channels)
     if settings.dynamics.mode == "wire":

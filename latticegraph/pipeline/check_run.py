@@ -17,12 +17,11 @@ from latticegraph.early import check_paths
 from latticegraph.errors import TrainingError
 from latticegraph.hub import autocast
 from latticegraph.lattice import LatticeGraph
-from latticegraph.losses import build_objective
 from latticegraph.model import Student
 from latticegraph.pipeline.header import header_lines
 from latticegraph.pipeline.prepare import build_model, load_text
 from latticegraph.teachers import build_teacher
-from latticegraph.training import EmbeddingPairs
+from latticegraph.training import EmbeddingPairs, training_objective
 from latticegraph.training.machine import resolve_device, training_session
 
 
@@ -85,17 +84,7 @@ def _pass(
     pairs, device = EmbeddingPairs(source_BD, target_BD), student.std.device
     source_BD, target_BD = source_BD.to(device), target_BD.to(device)
     student.start_from_data(source_BD, target_BD)
-    objective = build_objective(
-        config.losses,
-        config.model.gating,
-        pairs.target_mean_D,
-        pairs.target_variance,
-        graph,
-        student.dynamics.backend,
-        student.dynamics.cells,
-        config.training.phases,
-        student,
-    ).to(device)
+    objective = training_objective(config, graph, student, pairs).to(device)
     start = time.perf_counter()
     with autocast(device, config.training.precision):
         total, _ = objective(student(source_BD), target_BD)

@@ -9,7 +9,7 @@ from latticegraph.training.plan import TrainingPlan, learning_rate
 from latticegraph.training.progress import TrainingProgress, TrainingResult
 from latticegraph.training.run_folder import RunFolder, resolve_resume
 from latticegraph.training.state import Callback, TrainingState, ValidationResult
-from latticegraph.training.trainer import EmbeddingTrainer
+from latticegraph.training.trainer import EmbeddingTrainer, training_objective
 
 __all__ = [
     "MACHINE_FIELDS",
@@ -30,5 +30,6 @@ __all__ = [
     "read_checkpoint",
     "resolve_device",
     "resolve_resume",
+    "training_objective",
     "write_checkpoint",
 ]

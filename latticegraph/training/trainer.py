@@ -14,7 +14,7 @@ from latticegraph.distributed import ALONE, Processes, copy_from_writer
 from latticegraph.errors import ConfigError
 from latticegraph.hub import TeacherIdentity
 from latticegraph.lattice import LatticeGraph
-from latticegraph.losses import build_objective
+from latticegraph.losses import Objective, build_objective
 from latticegraph.model import Student
 from latticegraph.training.batches import EmbeddingPairs, Sampler
 from latticegraph.training.callbacks import (
@@ -91,21 +91,11 @@ class EmbeddingTrainer:
         check_processes(config, processes)
         check_pairs(student, train, validation)
         check_phases(config)
-        settings, mean_D = config.training, train.target_mean_D
+        settings = config.training
         self.student, self.train = student, train
         plan = TrainingPlan(settings, len(train))
         self.sampler = Sampler(train, plan, config.run.seed) if sampler is None else sampler
-        objective = build_objective(
-            config.losses,
-            config.model.gating,
-            mean_D,
-            train.target_variance,
-            graph,
-            student.dynamics.backend,
-            student.dynamics.cells,
-            settings.phases,
-            student,
-        )
+        objective = training_objective(config, graph, student, train)
         objective.set_processes(processes)
         device, folder = resolve_device(config.run, processes), RunFolder(Path(run_dir))
         origin = Origin.of(texts, train, validation, config.run, device, processes)
@@ -116,7 +106,7 @@ class EmbeddingTrainer:
             student, objective, self.state.optimizer, settings, folder, processes, self.state.scaler
         )
         shown = validation_texts if processes.is_writer else None
-        self.validator = Validator(config, validation, mean_D, shown, processes)
+        self.validator = Validator(config, validation, train.target_mean_D, shown, processes)
         self.logging = Logging(cache_hit_rate, console)
         watched_ND = validation.source_ND[self.validator.index_N]
         monitor = CubeMonitor(graph, watched_ND, settings.monitor_samples, settings.precision)
@@ -212,3 +202,31 @@ def _check_names(callbacks: Sequence[Callback]) -> None:
                 f"expected callbacks of different names, got several named '{name}'",
                 "Override the property name of one of them: checkpoints store its state under it",
             )
+
+
+def training_objective(
+    config: Config, graph: LatticeGraph, student: Student, train: EmbeddingPairs
+) -> Objective:
+    """The loss terms of a run, scaled by the targets of its training pairs.
+
+    Args:
+        config: losses, gating and phases apply.
+        graph: the lattice.
+        student: the model to train; only looked at.
+        train: the training pairs.
+
+    Raises:
+        ConfigError: as for :func:`~latticegraph.losses.build_objective`.
+        DataError: the targets do not vary.
+    """
+    return build_objective(
+        config.losses,
+        config.model.gating,
+        train.target_mean_D,
+        train.target_variance,
+        graph,
+        student.dynamics.backend,
+        student.dynamics.cells,
+        config.training.phases,
+        student,
+    )

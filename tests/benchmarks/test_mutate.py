@@ -22,7 +22,8 @@ def part(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module that makes the faults."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module("mutants")
-    del sys.modules["mutants"]
+    for name in ("mutants", "trial"):
+        sys.modules.pop(name, None)
 
 
 CASES = {
@@ -82,10 +83,8 @@ def test_one_fault_at_a_time(part: ModuleType) -> None:
     }
 
 
-def test_tests_that_name_the_method_with_the_fault_are_run(
-    part: ModuleType, tmp_path: Path
-) -> None:
-    assert part
+@pytest.mark.usefixtures("part")
+def test_tests_that_name_the_method_with_the_fault_are_run(tmp_path: Path) -> None:
     trial = importlib.import_module("trial")
     module = tmp_path / "latticegraph" / "losses" / "own.py"
     texts = {
@@ -108,7 +107,6 @@ def test_tests_that_name_the_method_with_the_fault_are_run(
 
     assert names(0) == names(1) == names(6) == ["test_class", "test_more"]
     assert names(3) == ["test_class", "test_method", "test_more"]
-    del sys.modules["trial"]
 
 
 @pytest.mark.slow

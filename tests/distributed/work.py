@@ -30,9 +30,8 @@ from latticegraph.distributed import (
 )
 from latticegraph.distributed.neighbours import swap
 from latticegraph.lattice import LatticeGraph
-from latticegraph.losses import build_objective
 from latticegraph.model import Student, build_student
-from latticegraph.training import EmbeddingPairs, EmbeddingTrainer
+from latticegraph.training import EmbeddingPairs, EmbeddingTrainer, training_objective
 from latticegraph.training.optimizer import StudentOptimizer
 from latticegraph.training.plan import PlannedUpdate
 from latticegraph.training.run_folder import RunFolder
@@ -142,16 +141,7 @@ def updates(processes, folder, options):
     targets = _rows(80, 4).double() + rows
     student.start_from_data(rows, targets)
     pairs = EmbeddingPairs(rows, targets)
-    objective = build_objective(
-        config.losses,
-        config.model.gating,
-        pairs.target_mean_D,
-        pairs.target_variance,
-        graph,
-        student.dynamics.backend,
-        student.dynamics.cells,
-        student=student,
-    ).double()
+    objective = training_objective(config, graph, student, pairs).double()
     objective.set_processes(processes)
     optimizer = StudentOptimizer(student, config.training)
     updater = Updater(

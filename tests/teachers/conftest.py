@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,6 +37,12 @@ class LengthTeacher(Teacher):
             progress(len(texts))
         rows = [(len(text), text.count(" "), 1) for text in texts]
         return (self.scale * np.array(rows).reshape(-1, 3)).astype(np.float32)
+
+
+def edit(path: Path, **changes: object) -> None:
+    """Change some keys of a JSON file."""
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,13 @@ from latticegraph.teachers.encoder import (
 from latticegraph.teachers.load_encoder import load_model
 from latticegraph.teachers.model_folder import folder_fingerprint
 from latticegraph.teachers.pooling import Pooling
-from tests.teachers.conftest import LengthTeacher
+from tests.teachers.conftest import LengthTeacher, edit
 
 TEXTS = ["a cat sat", "dog", "a dog ran far", "", "A CAT sat", "cat cat cat cat cat cat"]
 
 
 def make(folder: Path, **choices: Any) -> EncoderTeacher:
     return EncoderTeacher("tiny", folder, EncoderChoices(**({"max_length": 16} | choices)))
-
-
-def edit(path: Path, **changes: object) -> None:
-    content = json.loads(path.read_text(encoding="utf-8")) | changes
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

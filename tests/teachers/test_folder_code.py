@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from latticegraph.errors import TeacherError
 from latticegraph.teachers.load_encoder import encoder_width, load_model, load_tokenizer
+from tests.teachers.conftest import edit
 
 OWN_CODE = """
 from pathlib import Path
@@ -26,11 +25,6 @@ class OwnModel(transformers.DistilBertModel):
 class OwnTokenizer(transformers.BertTokenizer):
     pass
 """
-
-
-def edit(path: Path, **changes: Any) -> None:
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(kept | changes), encoding="utf-8")
 
 
 @pytest.fixture

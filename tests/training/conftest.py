@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from latticegraph.config import Config
 from latticegraph.lattice import LatticeGraph
 from latticegraph.model import Student, build_student
-from latticegraph.training import MACHINE_FIELDS, EmbeddingPairs, EmbeddingTrainer
+from latticegraph.training import MACHINE_FIELDS, EmbeddingPairs, EmbeddingTrainer, RunFolder
 
 TREE: dict[str, Any] = {
     "run": {"threads": 1, "device": "cpu"},
@@ -119,3 +120,15 @@ def tensors() -> Callable[[EmbeddingTrainer], dict[str, torch.Tensor]]:
         return {name: tensor.clone() for name, tensor in both.items()}
 
     return collect
+
+
+@pytest.fixture(scope="session")
+def curve() -> Callable[[RunFolder], list[tuple[int, float]]]:
+    """The loss of a run as TensorBoard shows it: update and value."""
+
+    def read(folder: RunFolder) -> list[tuple[int, float]]:
+        events = EventAccumulator(str(folder.events))
+        events.Reload()
+        return [(event.step, event.value) for event in events.Scalars("train/losses/total")]
+
+    return read

@@ -7,7 +7,6 @@ import signal
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from latticegraph.training import read_checkpoint
 
@@ -71,7 +70,7 @@ def test_interrupted_run_goes_on_bit_for_bit(
     assert records(straight) == records(resumed)
 
 
-def test_run_killed_after_the_checkpoint_goes_on_from_it(configure, make, records, tensors):
+def test_run_killed_after_the_checkpoint_goes_on_from_it(configure, make, records, tensors, curve):
     config = _config(configure)
     straight = make(config, "straight")
     straight.fit()
@@ -91,14 +90,7 @@ def test_run_killed_after_the_checkpoint_goes_on_from_it(configure, make, record
     resumed.fit(killed.state.folder.last)
     _assert_same(tensors(straight), tensors(resumed))
     assert records(straight) == records(resumed)
-    assert _curve(straight) == _curve(resumed)
-
-
-def _curve(trainer):
-    """The loss as TensorBoard shows it."""
-    events = EventAccumulator(str(trainer.state.folder.events))
-    events.Reload()
-    return [(event.step, event.value) for event in events.Scalars("train/losses/total")]
+    assert curve(straight.state.folder) == curve(resumed.state.folder)
 
 
 def test_resume_from_a_periodic_checkpoint_rewinds_the_run(configure, make, records, tensors):

@@ -12,13 +12,7 @@ def _record(update, loss):
     return {"kind": "train", "update": update, "phase": "main", "losses": {"total": loss}}
 
 
-def _curve(folder):
-    events = EventAccumulator(str(folder.events))
-    events.Reload()
-    return [(event.step, event.value) for event in events.Scalars("train/losses/total")]
-
-
-def test_records_are_lines_and_curves(tmp_path):
+def test_records_are_lines_and_curves(tmp_path, curve):
     folder = RunFolder(tmp_path)
     folder.start()
     with RunLog(folder) as log:
@@ -29,10 +23,10 @@ def test_records_are_lines_and_curves(tmp_path):
     lines = folder.metrics.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["kind"] for line in lines] == ["train", "warning", "train"]
     assert "schön 🌍" in lines[1]
-    assert _curve(folder) == [(1, 0.5), (2, 0.25)]
+    assert curve(folder) == [(1, 0.5), (2, 0.25)]
 
 
-def test_resumed_curve_replaces_what_came_after_the_checkpoint(tmp_path):
+def test_resumed_curve_replaces_what_came_after_the_checkpoint(tmp_path, curve):
     folder = RunFolder(tmp_path)
     folder.start()
     with RunLog(folder) as log:
@@ -40,7 +34,7 @@ def test_resumed_curve_replaces_what_came_after_the_checkpoint(tmp_path):
             log.write(_record(update, 1.0))
     with RunLog(folder, first_step=2) as log:
         log.write(_record(2, 0.5))
-    assert _curve(folder) == [(1, 1.0), (2, 0.5)]
+    assert curve(folder) == [(1, 1.0), (2, 0.5)]
 
 
 def test_scalars_flatten_names_and_number_lists():
